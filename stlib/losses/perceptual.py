@@ -1,0 +1,56 @@
+"""Perceptual losses on feature maps: content, Gram, moments, total variation.
+
+A feature map F is (B, C, H, W); with N = C channels and M = H W positions the papers write it as an N x M matrix.
+Every function is first built in the chapter `1_optimization/gatys`; a test holds the two equal.
+"""
+
+import torch
+
+
+def gram_matrix(features, divide_by="hw"):
+    """Gram matrices G = F F^T / M of feature maps (B, C, H, W), as (B, C, C).
+
+    `divide_by`: "hw" divides by M = H W (Gatys' own code), "chw" by N M (most later codes), "none" by nothing
+    (the paper, which puts the factor into the loss). Each picture is divided by its own M, so pictures of
+    different sizes can be compared. Source: Gatys et al. 2016, eq. 3.
+    """
+    batch, channels, height, width = features.shape
+    flat = features.reshape(batch, channels, height * width)
+    divisor = {"hw": height * width, "chw": channels * height * width, "none": 1}[divide_by]
+    return flat @ flat.transpose(1, 2) / divisor
+
+
+def content_loss(features, target):
+    """Mean squared difference of two feature maps of one shape. The paper (eq. 1) takes half the *sum*."""
+    return (features - target).square().mean()
+
+
+def style_loss(gram, target):
+    """Mean over the N x N entries of (G - A)^2. With Grams divided by M this is 4 E of the paper's eq. 4."""
+    return (gram - target).square().mean()
+
+
+def relative_style_loss(gram, target):
+    """Sum of (G - A)^2 divided by the sum of A^2: 1 for a blank result, and layers count alike without hand weights."""
+    return (gram - target).square().sum() / target.square().sum()
+
+
+def channel_moments(features, eps=1e-5):
+    """Mean and standard deviation of each channel: two (B, C) tensors. Biased variance, plus `eps` under the root."""
+    variance, mean = torch.var_mean(features, dim=(2, 3), correction=0)
+    return mean, (variance + eps).sqrt()
+
+
+def total_variation(picture, kind="l1"):
+    """Total variation of pictures (B, C, H, W), as a sum over all neighbours.
+
+    `kind`: "l1" sums |dx| + |dy| (neural-style-pt); "l2" is half the sum of dx^2 + dy^2 over the interior, whose
+    gradient the original Lua neural-style uses: the last row and the last column start no difference.
+    """
+    dx = picture[..., :, 1:] - picture[..., :, :-1]
+    dy = picture[..., 1:, :] - picture[..., :-1, :]
+    if kind == "l1":
+        return dx.abs().sum() + dy.abs().sum()
+    if kind == "l2":
+        return (dx[..., :-1, :].square() + dy[..., :, :-1].square()).sum() / 2
+    raise ValueError(f"total_variation() knows the kinds 'l1' and 'l2', not {kind!r}.")
