@@ -1,0 +1,80 @@
+"""Instant checks of the exercises. `check.gatys.gram(my_gram)` runs an answer and names the likely mistake.
+
+A check never raises and knows no solution: it compares properties and values, and recognises the mistakes that learners
+make. `bool(verdict)` is True only for a right answer.
+"""
+
+import functools
+import importlib
+from dataclasses import dataclass
+
+MARKS = {"right": "✔", "wrong": "✘", "not attempted": "…", "error": "✘"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check says of an answer: `status` is right, wrong, error or not attempted."""
+
+    status: str
+    message: str
+
+    def __bool__(self):
+        return self.status == "right"
+
+    def __repr__(self):
+        return f"{MARKS[self.status]} {self.status}: {self.message}"
+
+
+class Wrong(Exception):
+    """Raised inside a check with the diagnosis, in the learner's terms."""
+
+
+class NotAttempted(Exception):
+    """Raised inside a check when the answer is still the stub."""
+
+
+def exercise(praise):
+    """Make a function that raises Wrong(diagnosis) into a check that returns a Verdict. `praise` is said when right."""
+
+    def decorate(function):
+        @functools.wraps(function)
+        def check(answer):
+            if answer is None or answer is ...:
+                return Verdict("not attempted", "replace the dots by your own code, then run this cell again.")
+            try:
+                function(_guarded(answer) if callable(answer) else answer)
+            except NotAttempted:
+                return Verdict("not attempted", "replace the dots by your own code, then run this cell again.")
+            except Wrong as diagnosis:
+                return Verdict("wrong", str(diagnosis))
+            except Exception as error:
+                return Verdict("error", f"your code stopped with {type(error).__name__}: {error}")
+            return Verdict("right", praise)
+
+        return check
+
+    return decorate
+
+
+def _guarded(answer):
+    """Call the answer; a result of `...` or a NotImplementedError means that the stub is untouched."""
+
+    def call(*inputs, **options):
+        try:
+            result = answer(*inputs, **options)
+        except NotImplementedError:
+            raise NotAttempted from None
+        if result is ...:
+            raise NotAttempted
+        if result is None:
+            raise Wrong("your function returns nothing: end it with `return ...`.")
+        return result
+
+    return call
+
+
+def __getattr__(name):
+    try:
+        return importlib.import_module(f"stlib.check.{name}")
+    except ModuleNotFoundError:
+        raise AttributeError(f"There are no checks for a chapter {name!r}.") from None

@@ -1,0 +1,126 @@
+"""Style transfer as functions: pictures in, picture out. The command line calls these.
+
+Every part is first built in a chapter (`gatys`, `gatys_studio`); tests hold chapter and function equal.
+"""
+
+from types import SimpleNamespace
+
+import torch
+from torch.nn import functional
+
+from stlib import backbones, images, runtime
+from stlib.losses.perceptual import content_loss, gram_matrix, relative_style_loss, total_variation
+
+STYLE_LAYERS = {
+    "squeezenet": "relu1 fire2 fire3 fire4 fire5 fire6 fire7 fire8 fire9".split(),
+    "vgg16": "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1".split(),
+    "vgg19": "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1".split(),
+}
+CONTENT_LAYERS = {"squeezenet": ["fire6"], "vgg16": ["relu4_2"], "vgg19": ["relu4_2"]}
+COARSEST = 128  # pixels of the shorter side at which coarse-to-fine starts
+MARGIN = 16  # pixels added around the canvas: SqueezeNet's first layer does not pad, so it hardly sees the border
+
+
+class Diverged(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+def minimise(objective, start, steps, history=20, callback=None):
+    """Minimise `objective(x) -> scalar` over a picture with `steps` closure calls of L-BFGS; returns the picture.
+
+    `callback(step, loss)` is called after each closure call. Raises Diverged when the loss stops being a number.
+    """
+    x = start.detach().clone().contiguous().requires_grad_(True)
+    optimizer = torch.optim.LBFGS(
+        [x], max_iter=steps, max_eval=steps, history_size=history, tolerance_grad=-1, tolerance_change=-1
+    )
+    calls = 0
+
+    def closure():
+        nonlocal calls
+        loss = objective(x)
+        if not torch.isfinite(loss):
+            raise Diverged(f"The loss became {loss.item()} at step {calls + 1}: lower the style weight.")
+        x.grad = torch.autograd.grad(loss, x)[0].contiguous()  # L-BFGS cannot flatten a channels-last gradient
+        calls += 1
+        if callback:
+            callback(calls, loss.item())
+        return loss.detach()
+
+    optimizer.step(closure)
+    return x.detach()
+
+
+def scales(shorter, coarsest=COARSEST):
+    """Shorter sides from coarse to fine, doubling, that end at `shorter`: scales(512) == [128, 256, 512]."""
+    sizes = [shorter]
+    while sizes[0] >= 2 * coarsest:
+        sizes.insert(0, sizes[0] // 2)
+    return sizes
+
+
+def keep_colors(stylized, content):
+    """The luminance of `stylized` with the colours of `content` (both (B, 3, H, W)): Gatys et al. 2017, section 5.1."""
+    luminance = images.luminance(stylized) - images.luminance(content)
+    return (content + luminance).clamp(0, 1)
+
+
+def gatys(
+    content,
+    style,
+    *,
+    backbone="squeezenet",
+    steps=100,
+    style_weight=30.0,
+    tv_weight=0.0,
+    keep_colors_of_content=False,
+    seed=0,
+    device=None,
+    callback=None,
+):
+    """Paint `content` in the style of `style` by optimising the pixels (Gatys et al. 2016), coarse to fine.
+
+    `content`, `style`: (1, 3, H, W) in [0, 1], of any sizes; the style is used at the content's scale. `steps` is the
+    number of closure calls at each scale; the finest gets half of them, since it only adds detail. Every layer's Gram
+    error is divided by its target's energy, so one `style_weight` fits all layers. `callback(done, total, loss)`.
+    Returns a namespace: `picture` (1, 3, H, W) in [0, 1] on the CPU, `content_loss`, `style_loss`.
+    """
+    where = runtime.device(device)
+    runtime.seed(seed)
+    network = backbones.load(backbone, device=where)
+    style_layers, content_layers = STYLE_LAYERS[backbone], CONTENT_LAYERS[backbone]
+    if keep_colors_of_content:
+        style = images.match_luminance(style, content)
+    sizes = scales(min(content.shape[-2:]))
+    budgets = [steps] * (len(sizes) - 1) + [max(1, steps // 2) if len(sizes) > 1 else steps]
+    painted, done = None, 0
+    for size, budget in zip(sizes, budgets, strict=True):
+        small = images.resize(content, size).to(where)
+        canvas = functional.pad(small, [MARGIN] * 4, mode="reflect")
+        example = images.resize(style, min(size, min(style.shape[-2:]))).to(where)
+        with torch.no_grad():
+            wanted = network(canvas, content_layers)
+            grams = {name: gram_matrix(f) for name, f in network(example, style_layers).items()}
+        parts = SimpleNamespace()
+
+        def objective(x, wanted=wanted, grams=grams, parts=parts):
+            features = network(x, [*grams, *wanted])
+            parts.style = sum(relative_style_loss(gram_matrix(features[n]), g) for n, g in grams.items()) / len(grams)
+            parts.content = sum(content_loss(features[n], p) / p.square().mean() for n, p in wanted.items())
+            smooth = tv_weight * total_variation(x) / x.numel() if tv_weight else 0
+            return style_weight * parts.style + parts.content / len(wanted) + smooth
+
+        start = canvas if painted is None else functional.interpolate(painted, canvas.shape[-2:], mode="bicubic")
+
+        def report(step, loss, before=done):
+            if callback:
+                callback(before + step, sum(budgets), loss)
+
+        painted = minimise(objective, start, budget, callback=report)
+        done += budget
+    picture = painted[..., MARGIN:-MARGIN, MARGIN:-MARGIN].clamp(0, 1)
+    if keep_colors_of_content:
+        picture = keep_colors(picture, content.to(where))
+    return SimpleNamespace(
+        picture=picture.cpu(), content_loss=parts.content.item(), style_loss=parts.style.item(), weights=network.weights
+    )
