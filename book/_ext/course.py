@@ -1,12 +1,9 @@
 """Sphinx extension of this book: pages that are generated from what was measured, so that they cannot drift.
 
-    {claim} C01 C02        the survey's claims with their verdicts, as boxes
-    {verdict-table}        all claims
-    {loose-list}           where the survey is imprecise
-    {system-map}           all systems: planned or done
-    {status-table}         how each notebook was run: its stamp
-    {method-cards} I       the systems of one part, one card each
-    {credits-table} KIND   the pictures or weights of `stlib.assets.REGISTRY`
+    {claim} C01 C02        claims of the survey with their verdicts    {verdict-table}   all of them
+    {loose-list}           where the survey is imprecise               {system-map}      systems: planned or done
+    {method-cards} I       one part's systems, one card each           {status-table}    how each notebook was run
+    {credits-table} photo  the assets of a kind (`stlib.assets.REGISTRY`)
 
 Sources: book/systems.yml, book/claims.yml, book/results/*.json, the stamps in the notebooks. The tables are written as
 Markdown and parsed with the page. Needs no torch.
@@ -19,7 +16,6 @@ from pathlib import Path
 
 import yaml
 from docutils import nodes
-from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
@@ -27,9 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 VERDICTS = {"holds": "✔ holds", "fails": "✘ fails", "depends": "◐ depends"}
 NOT_YET = "not yet measured"
 STATES = {"done": "● done", "written": "◐ written, not yet run", "planned": "○ planned"}
-
-
-# Reading -------------------------------------------------------------------------------------------------------------
 
 
 def entries(name, root=ROOT):
@@ -71,22 +64,16 @@ def state(system, root=ROOT):
 
 def verdicts(claim, rows):
     """The verdicts on a claim: a list of (holds, fails or depends; the sentence; chapter)."""
-    mine = [row for row in rows if row["claim"] == claim]
-    found = []
-    for row in mine:
-        if row["name"] != "verdict":
+    found, mine = [], {(r["chapter"], r["arm"], r["name"]): r["value"] for r in rows if r["claim"] == claim}
+    for (chapter, arm, name), mark in mine.items():
+        if name != "verdict":
             continue
-        if row["value"] not in VERDICTS:
-            raise ValueError(f"The verdict on {claim} in {row['chapter']} is {row['value']!r}; use holds, fails, depends.")
-        same = (row["chapter"], row["arm"])
-        sentences = [r for r in mine if r["name"] == "verdict_sentence" and (r["chapter"], r["arm"]) == same]
-        if not sentences:
-            raise ValueError(f"The verdict on {claim} in {row['chapter']} has no verdict_sentence.")
-        found.append((row["value"], str(sentences[0]["value"]), row["chapter"]))
+        if mark not in VERDICTS:
+            raise ValueError(f"{chapter}: the verdict on {claim} is {mark!r}, not one of {', '.join(VERDICTS)}.")
+        if not mine.get((chapter, arm, "verdict_sentence")):
+            raise ValueError(f"{chapter}: the verdict on {claim} has no verdict_sentence.")
+        found.append((mark, mine[chapter, arm, "verdict_sentence"], chapter))
     return found
-
-
-# Writing Markdown ----------------------------------------------------------------------------------------------------
 
 
 def table(head, rows):
@@ -96,49 +83,40 @@ def table(head, rows):
 
 
 def link(chapter, root=ROOT, text=None):
-    """A link to a chapter's page, or its name while it is not written."""
+    """A link to a chapter's page, or its short name while it is not written."""
     path = path_of(chapter, root)
-    return f"[{text or title(path)}](/notebooks/{chapter}.ipynb)" if path else f"`{chapter}` (planned)"
+    return f"[{text or title(path)}](/notebooks/{chapter}.ipynb)" if path else f"*{Path(chapter).name}* (planned)"
 
 
-def _home(chapter, claim, root):
-    """The full name of the chapter whose short name stands in a results row."""
-    paths = [p for p in (root / "notebooks").rglob(f"{chapter}.ipynb") if "solutions" not in p.parts]
-    return paths[0].relative_to(root / "notebooks").with_suffix("").as_posix() if paths else claim["chapters"][0]
-
-
-def verdict_cells(claim, rows, root=ROOT):
-    """Verdict, reason and chapter of one claim as three Markdown cells."""
-    found = verdicts(claim["id"], rows)
-    if not found:
-        return NOT_YET, "", "<br>".join(link(chapter, root) for chapter in claim["chapters"])
-    marks, sentences, chapters = zip(*found, strict=True)
-    pages = dict.fromkeys(link(_home(chapter, claim, root), root) for chapter in chapters)
-    return "<br>".join(f"**{VERDICTS[m]}**" for m in marks), "<br>".join(sentences), "<br>".join(pages)
+def verdict(claim, rows, root=ROOT):
+    """What is known about a claim, as one Markdown text: each verdict with its reason and chapter, or the plan."""
+    texts = []
+    for mark, sentence, short in verdicts(claim["id"], rows):
+        home = [chapter for chapter in claim["chapters"] if Path(chapter).name == short]
+        if not home:
+            raise ValueError(f"Chapter {short!r} has a verdict on {claim['id']}, which claims.yml does not say.")
+        texts.append(f"**{VERDICTS[mark]}.** {sentence} {link(home[0], root)}")
+    places = ", ".join(link(chapter, root) for chapter in claim["chapters"])
+    return "<br>".join(texts) or f"{NOT_YET}: {claim['measured_as']}. {places}"
 
 
 def verdict_table(root=ROOT):
     rows, lines, counted = results(root), [], dict.fromkeys([*VERDICTS, NOT_YET], 0)
     for claim in entries("claims", root):
-        verdict, reason, chapter = verdict_cells(claim, rows, root)
         for mark, *_ in verdicts(claim["id"], rows) or [(NOT_YET,)]:
             counted[mark] += 1
-        reason = reason or f"To be measured: {claim['measured_as']}."
-        lines.append((f'<span id="{claim["id"]}"></span>{claim["id"]}', claim["text"], verdict, reason, chapter))
+        lines.append((f'<span id="{claim["id"]}"></span>{claim["id"]}', claim["text"], verdict(claim, rows, root)))
     counts = ", ".join(f"{number} {word}" for word, number in counted.items() if number)
-    return [f"So far: {counts}.", "", *table(("", "The survey says", "Verdict", "What was measured", "Where"), lines)]
+    return [f"So far: {counts}.", "", *table(("", "The survey says", "Verdict"), lines)]
 
 
 def claim_boxes(ids, root=ROOT):
     rows, lines = results(root), []
     claims = {claim["id"]: claim for claim in entries("claims", root)}
-    for name in ids:
-        claim = claims[name]
-        verdict, reason, chapter = verdict_cells(claim, rows, root)
-        lines += [f":::{{admonition}} Claim {name}", ":class: claim", "", f"*{claim['text']}*", ""]
-        lines += [f"Measured as: {claim['measured_as']}.", "", f"Verdict: {verdict}. {reason}".strip(), ""]
-        lines += [f"Where: {chapter.replace('<br>', ', ')}", ""]
-        lines += [f"Where the survey is loose: {claim['loose']}", ""] if "loose" in claim else []
+    for claim in (claims[name] for name in ids):
+        lines += [f":::{{admonition}} Claim {claim['id']}", ":class: claim", "", f"*{claim['text']}*", ""]
+        lines += ["Verdict: " + verdict(claim, rows, root), ""]
+        lines += ["Where the survey is loose: " + claim["loose"], ""] if "loose" in claim else []
         lines += [":::", ""]
     return lines
 
@@ -155,18 +133,18 @@ def system_map(root=ROOT):
     return table(("", "System", "Year", "Part", "Kind", "Provenance", "State"), rows)
 
 
-def method_cards(part, root=ROOT):
+def method_cards(parts, root=ROOT):
     lines = ["::::{grid} 1 1 2 2", ":gutter: 3", ""]
-    for s in (s for s in entries("systems", root) if s["part"] == part):
+    for s in (s for s in entries("systems", root) if s["part"] in parts):
         path, kind = path_of(s["chapter"], root), "not scored" if s["kind"] == "-" else s["kind"]
         cites = "{cite:p}`" + ",".join(s["cite"]) + "`"
-        lines += [f":::{{grid-item-card}} {s['name']} ({s['year']})", f"{s['id']}, {kind}, {s['provenance']} {cites}", ""]
+        lines += [f":::{{grid-item-card}} {s['name']} ({s['year']})", f"{s['id']}, {kind}, {s['provenance']} {cites}"]
         facts = {"Optimised": s["optimised"], "Needs": s["needs"], "Limits": s["limits"], "Pictures": s.get("pictures")}
         if path and stamp(path):
             facts["Chapter ran in"] = cost(stamp(path))
         for name, fact in facts.items():
-            lines += [name, f": {fact}", ""] if fact else []
-        lines += [link(s["chapter"], root, "Open the chapter") if path else STATES[state(s, root)], ":::", ""]
+            lines += ["", name, f": {fact}"] if fact else []
+        lines += ["", link(s["chapter"], root, "Open the chapter") if path else STATES[state(s, root)], ":::", ""]
     return [*lines, "::::"]
 
 
@@ -185,7 +163,7 @@ def cost(made):
 
 def status_table(root=ROOT):
     """One row per notebook: how it was run, and whether its code is still the one that was run."""
-    chapters, rows = _stlib("chapters"), []
+    chapters, rows = importlib.import_module("stlib.chapters"), []
     found = sorted((root / "notebooks").rglob("*.ipynb"), key=lambda p: ("solutions" in p.parts, p))
     for path in (p for p in found if ".ipynb_checkpoints" not in p.parts):
         made, name = stamp(path), path.relative_to(root / "notebooks").with_suffix("").as_posix()
@@ -201,20 +179,11 @@ def status_table(root=ROOT):
 
 def credits_table(kinds, root=ROOT):
     rows = []
-    for asset in _stlib("assets").REGISTRY.values():
+    for asset in importlib.import_module("stlib.assets").REGISTRY.values():
         if asset.kind in kinds:
             source = f"[source]({asset.url})" if asset.url else "packaged"
             rows.append((f"`{asset.name}`", asset.title, asset.author, asset.licence, source))
     return table(("Name", "Title", "Author", "Licence", ""), rows)
-
-
-def _stlib(name):
-    if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
-    return importlib.import_module(f"stlib.{name}")
-
-
-# The directives ------------------------------------------------------------------------------------------------------
 
 
 class Generated(SphinxDirective):
@@ -222,12 +191,10 @@ class Generated(SphinxDirective):
 
     optional_arguments = 1
     final_argument_whitespace = True
-    option_spec = {"class": directives.class_option}
 
     def run(self):
-        arguments = self.arguments[0].split() if self.arguments else []
         try:
-            lines = self.lines(arguments)
+            lines = self.lines(self.arguments[0].split() if self.arguments else [])
         except (ValueError, KeyError) as problem:
             raise self.error(f"{self.name}: {problem}") from problem
         for pattern in ("book/*.yml", "book/results/*.json", "notebooks/**/*.ipynb", "stlib/assets.py"):
@@ -244,7 +211,7 @@ WRITERS = {
     "loose-list": lambda _: loose_list(),
     "system-map": lambda _: system_map(),
     "status-table": lambda _: status_table(),
-    "method-cards": lambda arguments: method_cards(arguments[0]),
+    "method-cards": method_cards,
     "credits-table": credits_table,
 }
 
@@ -263,11 +230,16 @@ def address(app, config):
     config.myst_substitutions["repository"] = config.html_theme_options["repository_url"]
 
 
+def without_thebe(app, pagename, templatename, context, doctree):
+    """Jupyter Book loads the scripts for live code twice, which is an error. This book has no live code: drop them."""
+    context["script_files"] = [s for s in context.get("script_files", []) if "thebe" not in f"{s}{vars(s)}".lower()]
+
+
 def setup(app):
     sys.path.insert(0, str(ROOT))
     for name, writer in WRITERS.items():
-        kind = type(name.title().replace("-", ""), (Generated,), {"lines": staticmethod(writer)})
-        app.add_directive(name, kind)
+        app.add_directive(name, type(name, (Generated,), {"lines": staticmethod(writer)}))
     app.connect("config-inited", address)
+    app.connect("html-page-context", without_thebe, priority=900)
     app.connect("autodoc-process-docstring", docstring_as_rst)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
