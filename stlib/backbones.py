@@ -69,6 +69,15 @@ class Backbone(nn.Module):
         return {name: features[name] for name in names}
 
 
+def caffe_range(picture):
+    """RGB in [0, 1] as the original Caffe VGG expects it: BGR, times 255, minus the ImageNet mean, no division.
+
+    For weights in that convention, such as those of Gatys' own notebook. Torchvision's do not want it.
+    """
+    mean = torch.tensor([0.40760392, 0.45795686, 0.48501961], dtype=picture.dtype, device=picture.device)
+    return (picture.flip(1) - mean.view(1, 3, 1, 1)) * 255
+
+
 def unpack_deep_compressed(data):
     """Unpack SqueezeNet 1.0's weights from the 676 kB deep-compressed file (bytes) into a torchvision state dict.
 

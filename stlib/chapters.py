@@ -125,7 +125,7 @@ def run(path, scale="lesson"):
     import nbformat
     from nbclient import NotebookClient
 
-    os.environ.update(STLIB_SCALE=scale, STLIB_RECORD="1", STLIB_START=str(time.time()))
+    os.environ.update(STLIB_SCALE=scale, STLIB_RECORD="1")
     node = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     NotebookClient(node, timeout=None, resources={"metadata": {"path": str(Path(path).parent)}}).execute()

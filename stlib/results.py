@@ -24,12 +24,13 @@ def folder():
 def record(chapter, name, value, arm="", claim="", seed=0, unit=""):
     """Record one measured `value` (a number, or the text of a verdict) of `chapter`, for this run.
 
-    The same (name, arm, seed) recorded again replaces the earlier row, so a cell can be run twice.
+    The same (claim, name, arm, seed) recorded again replaces the earlier row, so a cell can be run twice.
     """
     value = value if isinstance(value, str) else float(value)
     row = {"chapter": chapter, "claim": claim, "name": name, "arm": str(arm), "seed": seed, "value": value, "unit": unit}
-    rows_ = _measured[chapter]
-    rows_[:] = [r for r in rows_ if (r["name"], r["arm"], r["seed"]) != (name, str(arm), seed)] + [row]
+    same = ("claim", "name", "arm", "seed")
+    others = [other for other in _measured[chapter] if any(other[key] != row[key] for key in same)]
+    _measured[chapter] = [*others, row]
 
 
 def rows(chapter):

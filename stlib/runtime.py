@@ -14,7 +14,7 @@ import numpy
 import torch
 
 SCALES = ("smoke", "lesson", "zoo")
-_started = time.perf_counter()
+_started, _highest = time.perf_counter(), 0
 
 
 class DeviceError(ValueError):
@@ -82,6 +82,8 @@ def fast_dtype(where):
 
 
 def _reset_peak():
+    global _highest
+    _highest = max(_highest, _peak_bytes())
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as handle:
@@ -132,11 +134,34 @@ def versions():
     return {"python": platform.python_version(), **{n: metadata.version(n) for n in names}, "stlib": __version__}
 
 
+def so_far():
+    """Seconds since this module was imported, and the highest memory peak since then, in bytes."""
+    return time.perf_counter() - _started, max(_highest, _peak_bytes())
+
+
 def colophon(*networks):
-    """Print how this run was made: scale, machine, versions, the networks' weights, seconds, peak memory."""
-    print(f"scale    {scale()}")
-    print(f"machine  {hardware()}")
-    print("versions " + ", ".join(f"{name} {version}" for name, version in versions().items()))
-    for network in networks:
-        print(f"weights  {network.name}: {network.weights}")
-    print(f"cost     {time.perf_counter() - _started:.0f} s since the start, peak memory {_peak_bytes() / 2**30:.2f} GiB")
+    """Show how this run was made: scale, machine, versions, the networks' weights, pictures, seconds, peak memory.
+
+    The same facts travel as metadata of the output, from where `make run` takes them for the notebook's stamp.
+    """
+    from IPython.display import display
+
+    from stlib import assets
+
+    seconds, peak = so_far()
+    made = {
+        "device": hardware(),
+        "versions": versions(),
+        "weights": {network.name: network.weights for network in networks},
+        "assets": assets.used(),
+        "peak_memory": f"{peak / 2**30:.2f} GiB",
+    }
+    lines = [
+        f"scale     {scale()}",
+        f"machine   {made['device']}",
+        "versions  " + ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
+        *(f"weights   {name}: {weights}" for name, weights in made["weights"].items()),
+        "pictures  " + ", ".join(f"{name} ({source})" for name, source in made["assets"].items()),
+        f"cost      {seconds:.0f} s, peak memory {made['peak_memory']}",
+    ]
+    display({"text/plain": "\n".join(lines)}, metadata={"stlib": made}, raw=True)

@@ -109,7 +109,7 @@ def closure(answer):
         raise Wrong("the second call doubled the gradient: call optimizer.zero_grad() first.")
     if not torch.allclose(x.grad, right):
         raise Wrong("the gradient left in x.grad is not that of loss_of(x).")
-    if abs(float(first) - loss_of(before).item()) > 1e-9:
+    if abs(torch.as_tensor(first).detach().item() - loss_of(before).item()) > 1e-9:
         raise Wrong("the value your closure returns is not loss_of(x).")
 
 

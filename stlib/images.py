@@ -1,0 +1,186 @@
+"""Pictures as tensors: reading, writing, resizing, cropping; photographs and paintings by name.
+
+A picture is a float32 tensor (1, 3, H, W) in [0, 1], RGB.
+"""
+
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy
+import torch
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from torch.nn import functional
+
+from stlib import assets, painted
+
+LARGEST = 200_000_000  # pixels: more than that is refused before it fills the memory
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+STAND_INS = {  # what replaces a picture that cannot be had: a packaged photograph, or a style painted by code
+    "tuebingen": "china",
+    "etretat_photo": "rocket",
+    "starry_night": "strokes",
+    "the_scream": "strokes",
+    "shipwreck": "strokes",
+    "wave": "woodcut",
+    "composition_vii": "mosaic",
+    "monet_etretat": "mosaic",
+}
+_told = set()
+
+
+class ImageError(ValueError):
+    """A picture cannot be read or written; the message says what was wrong and what to do."""
+
+
+def read(path, size=None):
+    """Read a picture file of any mode as a tensor (1, 3, H, W) in [0, 1].
+
+    EXIF rotation is applied, transparency put on white, 16 bits kept in scale, of an animation the first frame taken.
+    With `size` the shorter side is scaled down to that many pixels (never up). Raises ImageError.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder; name one picture file in it.")
+    try:
+        with warnings.catch_warnings(), path.open("rb") as handle:
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata: the pixels are what counts
+            Image.MAX_IMAGE_PIXELS, limit = None, Image.MAX_IMAGE_PIXELS
+            try:
+                picture = _decode(Image.open(handle), size, path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path}.") from None
+    except PermissionError:
+        raise ImageError(f"{path} may not be read; check its permissions.") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{path} is no picture that can be read; use PNG, JPEG, WebP, TIFF or BMP.") from None
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(f"{path} does not fit into memory; make it smaller first.") from None
+    except Exception as error:  # Pillow's decoders raise nearly anything on broken data
+        raise ImageError(f"{path} is damaged and cannot be read to its end ({error}).") from None
+    return picture if size is None or min(picture.shape[-2:]) <= size else resize(picture, size)
+
+
+def _decode(image, size, path):
+    width, height = image.size
+    if width * height > LARGEST:
+        raise ImageError(
+            f"{path} has {width * height / 1e6:.0f} megapixels; at most {LARGEST / 1e6:.0f} are read. Make it smaller."
+        )
+    if size:
+        image.draft("RGB", (2 * size, 2 * size))  # lets the JPEG decoder skip what would be thrown away
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        values = numpy.asarray(image, dtype=numpy.float64)
+        top = 65535 if image.mode.startswith("I") and values.max() > 255 else 255 if values.max() > 1 else 1
+        array = numpy.repeat((values / top)[..., None], 3, axis=2)
+    else:
+        if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        array = numpy.asarray(image.convert("RGB"), dtype=numpy.float32) / 255
+    array = numpy.clip(numpy.nan_to_num(array), 0, 1).astype(numpy.float32)
+    return torch.from_numpy(array).permute(2, 0, 1)[None].contiguous()
+
+
+def check_writable(path):
+    """Raise ImageError unless a picture can be written to `path`: known extension, existing folder, no folder itself."""
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ImageError(f"{path.name!r} has no picture extension; use one of: {', '.join(FORMATS)}.")
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder; name a file in it.")
+    if not path.parent.is_dir():
+        raise ImageError(f"There is no folder {path.parent}; make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise ImageError(f"The folder {path.parent} may not be written to.")
+
+
+def write(picture, path, about=""):
+    """Write a picture (1, 3, H, W) or (3, H, W) in [0, 1]; a kill leaves the old file or the new one, never half.
+
+    `about` says how it was made; PNG and JPEG carry it along. Raises ImageError.
+    """
+    path = Path(path)
+    check_writable(path)
+    picture = picture.detach().float().cpu()
+    array = (picture.reshape(picture.shape[-3:]).clamp(0, 1).permute(1, 2, 0).numpy() * 255).round().astype("uint8")
+    options = {"quality": 95, "comment": about} if path.suffix.lower() in (".jpg", ".jpeg") else {}
+    if path.suffix.lower() == ".png" and about:
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text("Description", about)
+    handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False)
+    try:
+        with handle:
+            Image.fromarray(array).save(handle, FORMATS[path.suffix.lower()], **options)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(handle.name, 0o666 & ~mask)
+        os.replace(handle.name, path)
+    except BaseException as error:
+        Path(handle.name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ImageError(f"{path} could not be written ({error.strerror or error}).") from None
+        raise
+
+
+def resize(picture, size):
+    """Scale pictures (B, 3, H, W): `size` is the shorter side, or (height, width). Antialiased, stays in [0, 1]."""
+    height, width = picture.shape[-2:]
+    if isinstance(size, int):
+        factor = size / min(height, width)
+        size = (max(1, round(height * factor)), max(1, round(width * factor)))
+    if tuple(size) == (height, width):
+        return picture
+    return functional.interpolate(picture, size=tuple(size), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def crop(picture, height, width):
+    """The middle of a picture (B, 3, H, W). Raises ImageError when the picture is smaller."""
+    if height > picture.shape[-2] or width > picture.shape[-1]:
+        have = f"{picture.shape[-1]} x {picture.shape[-2]}"
+        raise ImageError(f"A picture of {have} pixels cannot be cropped to {width} x {height}.")
+    top, left = (picture.shape[-2] - height) // 2, (picture.shape[-1] - width) // 2
+    return picture[..., top : top + height, left : left + width]
+
+
+def luminance(picture):
+    """Brightness (B, 1, H, W) of pictures: 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601)."""
+    return torch.einsum("bchw,c->bhw", picture, picture.new_tensor([0.299, 0.587, 0.114]))[:, None]
+
+
+def match_luminance(picture, target):
+    """Grey version (B, 3, H, W) of `picture` whose luminance has mean and deviation of `target`'s."""
+    grey, wanted = luminance(picture), luminance(target)
+    grey = (grey - grey.mean()) / grey.std().clamp_min(1e-6) * wanted.std() + wanted.mean()
+    return grey.clamp(0, 1).expand(-1, 3, -1, -1)
+
+
+def picture(name, size=None):
+    """A photograph or painting by name, as a tensor; with `size` its shorter side is scaled to that many pixels.
+
+    A picture that cannot be had is replaced by a packaged photograph or by one painted by code; one sentence says so.
+    """
+    if name in painted.KINDS:
+        return painted.paint(name, size or 512, (size or 512) * 4 // 3)
+    try:
+        found = read(assets.path(name))
+    except assets.AssetUnavailable as error:
+        if name not in STAND_INS:
+            raise
+        if name not in _told:
+            _told.add(name)
+            print(f"{error} Going on with {STAND_INS[name]!r} instead.")
+        return picture(STAND_INS[name], size)
+    return found if size is None else resize(found, size)
+
+
+def credit(name):
+    """The credit line of a named picture."""
+    return "painted by code" if name in painted.KINDS else assets.REGISTRY[name].credit
