@@ -18,6 +18,7 @@ STYLE_LAYERS = {
 }
 CONTENT_LAYERS = {"squeezenet": ["fire6"], "vgg16": ["relu4_2"], "vgg19": ["relu4_2"]}
 COARSEST = 128  # pixels of the shorter side at which coarse-to-fine starts
+SCALE = 2.0**14  # torch's L-BFGS drops curvature pairs below an absolute 1e-10: a mean over pixels must be scaled up
 MARGIN = 16  # pixels added around the canvas: SqueezeNet's first layer does not pad, so it hardly sees the border
 
 
@@ -41,11 +42,12 @@ def minimise(objective, start, steps, history=20, callback=None):
         loss = objective(x)
         if not torch.isfinite(loss):
             raise Diverged(f"The loss became {loss.item()} at step {calls + 1}: lower the style weight.")
-        x.grad = torch.autograd.grad(loss, x)[0].contiguous()  # L-BFGS cannot flatten a channels-last gradient
+        # contiguous: L-BFGS cannot flatten a channels-last gradient
+        x.grad = torch.autograd.grad(SCALE * loss, x)[0].contiguous()
         calls += 1
         if callback:
             callback(calls, loss.item())
-        return loss.detach()
+        return SCALE * loss.detach()
 
     optimizer.step(closure)
     return x.detach()
@@ -71,7 +73,7 @@ def gatys(
     *,
     backbone="squeezenet",
     steps=100,
-    style_weight=30.0,
+    style_weight=20.0,
     tv_weight=0.0,
     keep_colors_of_content=False,
     seed=0,

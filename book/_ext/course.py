@@ -180,10 +180,10 @@ def status_table(root=ROOT):
 def credits_table(kinds, root=ROOT):
     rows = []
     for asset in importlib.import_module("stlib.assets").REGISTRY.values():
-        if asset.kind in kinds:
-            source = f"[source]({asset.url})" if asset.url else "packaged"
+        if asset.kind in kinds and asset.show:
+            source = f"[source]({asset.url})" if asset.url else f"ships with {asset.package}"
             rows.append((f"`{asset.name}`", asset.title, asset.author, asset.licence, source))
-    return table(("Name", "Title", "Author", "Licence", ""), rows)
+    return table(("Name", "Title", "Author", "Licence", "From"), rows)
 
 
 class Generated(SphinxDirective):
@@ -227,7 +227,7 @@ def docstring_as_rst(app, what, name, obj, options, lines):
 
 def address(app, config):
     """Let pages write {{ repository }}: the address is set in _config.yml only."""
-    config.myst_substitutions["repository"] = config.html_theme_options["repository_url"]
+    config.myst_substitutions["repository"] = f"[repository]({config.html_theme_options['repository_url']})"
 
 
 def without_thebe(app, pagename, templatename, context, doctree):
