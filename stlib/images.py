@@ -10,13 +10,22 @@ from pathlib import Path
 
 import numpy
 import torch
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch.nn import functional
 
 from stlib import assets, painted
 
 LARGEST = 200_000_000  # pixels: more than that is refused before it fills the memory
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF"}
+DRAFT = 16_000_000  # pixels: a picture beyond that, wanted small, is averaged down before it becomes floats
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
 STAND_INS = {  # what replaces a picture that cannot be had: a packaged photograph, or a style painted by code
     "tuebingen": "china",
     "etretat_photo": "rocket",
@@ -41,8 +50,10 @@ def read(path, size=None):
     With `size` the shorter side is scaled down to that many pixels (never up). Raises ImageError.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ImageError(f"{path} is a folder; name one picture file in it.")
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait for ever
+        raise ImageError(f"{path} is no ordinary file; save the picture to one first.")
     try:
         with warnings.catch_warnings(), path.open("rb") as handle:
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata: the pixels are what counts
@@ -51,7 +62,7 @@ def read(path, size=None):
                 picture = _decode(Image.open(handle), size, path)
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ImageError(f"There is no file {path}.") from None
     except PermissionError:
         raise ImageError(f"{path} may not be read; check its permissions.") from None
@@ -62,6 +73,8 @@ def read(path, size=None):
     except MemoryError:
         raise ImageError(f"{path} does not fit into memory; make it smaller first.") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on broken data
+        if getattr(error, "strerror", None):  # the operating system's, not a decoder's
+            raise ImageError(f"{path} cannot be read ({error.strerror}).") from None
         raise ImageError(f"{path} is damaged and cannot be read to its end ({error}).") from None
     return picture if size is None or min(picture.shape[-2:]) <= size else resize(picture, size)
 
@@ -75,64 +88,113 @@ def _decode(image, size, path):
     if size:
         image.draft("RGB", (2 * size, 2 * size))  # lets the JPEG decoder skip what would be thrown away
     image.load()
+    if size and width * height > DRAFT and (factor := min(image.size) // (2 * size)) > 1:
+        image = image.convert(_plain_mode(image)).reduce(factor)  # before it grows to twelve bytes a pixel
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
-        values = numpy.asarray(image, dtype=numpy.float64)
-        top = 65535 if image.mode.startswith("I") and values.max() > 255 else 255 if values.max() > 1 else 1
-        array = numpy.repeat((values / top)[..., None], 3, axis=2)
+        return (
+            _scaled(numpy.array(image, dtype=numpy.float32), image.mode)[None, None].expand(1, 3, -1, -1).contiguous()
+        )
+    image = image.convert(_plain_mode(image))
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return torch.from_numpy(numpy.array(image)).permute(2, 0, 1)[None].contiguous().float().div_(255)
+
+
+def _plain_mode(image):
+    """RGB or RGBA for whatever has 8 bits; pictures with one deep channel keep their mode."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return image.mode
+    return "RGBA" if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info else "RGB"
+
+
+def _scaled(values, mode):
+    """One deep channel (H, W), integers of 16 or 32 bits or floats of unknown range, as a tensor in [0, 1]."""
+    values = numpy.nan_to_num(values, nan=0, posinf=0, neginf=0)
+    largest = values.max()
+    if mode.startswith("I;16"):
+        top = 65535
+    elif mode == "F" and largest <= 2:  # in [0, 1], with what a resampling filter shoots over
+        top = 1
     else:
-        if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        array = numpy.asarray(image.convert("RGB"), dtype=numpy.float32) / 255
-    array = numpy.clip(numpy.nan_to_num(array), 0, 1).astype(numpy.float32)
-    return torch.from_numpy(array).permute(2, 0, 1)[None].contiguous()
+        top = next(bound for bound in (255, 65535, largest) if largest <= bound)
+    return torch.from_numpy(values).div_(float(top)).clamp_(0, 1)
 
 
 def check_writable(path):
-    """Raise ImageError unless a picture can be written to `path`: known extension, existing folder, no folder itself."""
+    """Raise ImageError unless a picture can be written to `path`: known extension, existing folder, a free name."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise ImageError(f"{path.name!r} has no picture extension; use one of: {', '.join(FORMATS)}.")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ImageError(f"{path} is a folder; name a file in it.")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise ImageError(f"There is no folder {path.parent}; make it first.")
     if not os.access(path.parent, os.W_OK):
         raise ImageError(f"The folder {path.parent} may not be written to.")
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be a file's name ({getattr(error, 'strerror', error)}).") from None
+    if not os.access(path, os.W_OK):
+        raise ImageError(f"{path} is write-protected; choose another name.")
 
 
 def write(picture, path, about=""):
     """Write a picture (1, 3, H, W) or (3, H, W) in [0, 1]; a kill leaves the old file or the new one, never half.
 
-    `about` says how it was made; PNG and JPEG carry it along. Raises ImageError.
+    `about` says how it was made; every format but BMP carries it along. Raises ImageError.
     """
     path = Path(path)
     check_writable(path)
     picture = picture.detach().float().cpu()
+    if picture.ndim not in (3, 4) or picture.shape[:-3].numel() != 1 or picture.shape[-3] != 3:
+        raise ImageError(f"One picture (1, 3, H, W) can be written to {path}, not a tensor {tuple(picture.shape)}.")
+    if not picture.isfinite().all():
+        raise ImageError(f"{path} was not written: the picture holds NaN or infinite values.")
     array = (picture.reshape(picture.shape[-3:]).clamp(0, 1).permute(1, 2, 0).numpy() * 255).round().astype("uint8")
-    options = {"quality": 95, "comment": about} if path.suffix.lower() in (".jpg", ".jpeg") else {}
-    if path.suffix.lower() == ".png" and about:
-        options["pnginfo"] = PngImagePlugin.PngInfo()
-        options["pnginfo"].add_text("Description", about)
+    kind = FORMATS[path.suffix.lower()]
     handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False)
     try:
         with handle:
-            Image.fromarray(array).save(handle, FORMATS[path.suffix.lower()], **options)
+            Image.fromarray(array).save(handle, kind, **_save_options(kind, about))
         mask = os.umask(0)
         os.umask(mask)
         os.chmod(handle.name, 0o666 & ~mask)
         os.replace(handle.name, path)
     except BaseException as error:
         Path(handle.name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ImageError(f"{path} could not be written ({error.strerror or error}).") from None
+        if isinstance(error, (OSError, ValueError)):
+            raise ImageError(f"{path} could not be written ({getattr(error, 'strerror', None) or error}).") from None
         raise
 
 
+def _save_options(kind, about):
+    """Pillow's options for one file format, with the text `about` where the format has a place for it."""
+    options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
+    if not about:
+        return options
+    if kind == "JPEG":
+        options["comment"] = about.encode()[:65_000]  # a segment holds 64 kB
+    elif kind == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text("Description", about)
+    elif kind in ("WEBP", "TIFF"):
+        options["exif"] = Image.Exif()
+        options["exif"][ExifTags.Base.ImageDescription] = about.encode()
+    return options
+
+
 def resize(picture, size):
-    """Scale pictures (B, 3, H, W): `size` is the shorter side, or (height, width). Antialiased, stays in [0, 1]."""
+    """Scale pictures (B, 3, H, W): `size` is the shorter side, or (height, width). Antialiased, stays in [0, 1].
+
+    Raises ImageError for a size below one pixel.
+    """
     height, width = picture.shape[-2:]
+    if min(size if isinstance(size, (tuple, list)) else [size]) < 1:
+        raise ImageError(f"A picture cannot be scaled to the size {size}; at least 1 pixel is needed.")
     if isinstance(size, int):
         factor = size / min(height, width)
         size = (max(1, round(height * factor)), max(1, round(width * factor)))
