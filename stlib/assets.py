@@ -207,6 +207,11 @@ def cache_folder():
     return Path(os.environ.get("STLIB_CACHE") or platformdirs.user_cache_dir("stlib"))
 
 
+def offline():
+    """Whether STLIB_OFFLINE forbids the network."""
+    return os.environ.get("STLIB_OFFLINE", "") not in ("", "0")
+
+
 def _is_whole(path, asset):
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest() == asset.sha256
@@ -224,7 +229,7 @@ def _find(asset):
     """The path of a file that is here and whole, with the place it was found in; (None, None) otherwise."""
     if asset.package:
         spec = importlib.util.find_spec(asset.package)
-        path = Path(spec.origin).parent / asset.file if spec else None
+        path = Path(spec.origin).parent / asset.file if spec and spec.origin else None
         return (path, f"package {asset.package}") if path and path.exists() else (None, None)
     folder = os.environ.get("STLIB_ASSETS")
     if folder and (path := Path(folder) / asset.file).is_file():
@@ -235,8 +240,7 @@ def _find(asset):
     if path.is_file():
         if _is_whole(path, asset):
             return path, "cache"
-        if not os.environ.get("STLIB_OFFLINE"):
-            _tell_once(f"{path} was damaged (its SHA-256 differs): fetching {asset.name!r} again.")
+        _tell_once(f"{path} is damaged (its SHA-256 differs) and is not used.")
     return None, None
 
 
@@ -248,11 +252,14 @@ def _fetch(asset):
     pooch.get_logger().setLevel("ERROR")
     downloader = pooch.HTTPDownloader(timeout=TIMEOUT, progressbar=False)
     try:
+        cache_folder().mkdir(parents=True, exist_ok=True)  # Pooch's own way fails when two processes meet
         return Path(
             pooch.retrieve(asset.url, asset.sha256, fname=asset.file, path=cache_folder(), downloader=downloader)
         )
     except requests.RequestException as error:
-        reason = f"{asset.url} could not be reached ({type(error).__name__})"
+        status = getattr(error.response, "status_code", None)
+        cause = f"the server answered {status}" if status else type(error).__name__
+        reason = f"{asset.url} could not be fetched ({cause})"
     except ValueError:
         reason = f"{asset.url} sent a damaged file (its SHA-256 differs)"
     except OSError as error:
@@ -283,8 +290,8 @@ def path(name):
     found, place = _find(asset)
     if found is None:
         if asset.package:
-            raise AssetUnavailable(f"{name!r} ships with the package {asset.package}, which is not installed.")
-        if os.environ.get("STLIB_OFFLINE"):
+            raise AssetUnavailable(f"{name!r} ships with the package {asset.package}, which is not here: install it.")
+        if offline():
             raise AssetUnavailable(_missing(asset, "STLIB_OFFLINE forbids the network"))
         found, place = _fetch(asset), "network"
     _used[name] = place

@@ -3,9 +3,11 @@
 Pictures go in as (B, 3, H, W) in [0, 1]; each network normalises them itself.
 """
 
+import pickle
 import socket
 import warnings
 from functools import lru_cache
+from pathlib import Path
 
 import numpy
 import torch
@@ -131,6 +133,12 @@ def _squeezenet():
     return dict(zip(SQUEEZENET_LAYERS, network.features, strict=True)), weights
 
 
+def hub_file(name):
+    """Where torchvision's loader keeps the ImageNet weights of "vgg16" or "vgg19"."""
+    url = torchvision.models.get_model_weights(name).IMAGENET1K_V1.url
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+
+
 def _vgg(name):
     maker = getattr(torchvision.models, name)
     entry = torchvision.models.get_model_weights(name).IMAGENET1K_V1
@@ -138,11 +146,15 @@ def _vgg(name):
     timeout = socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(20)
+        if assets.offline() and not hub_file(name).exists():
+            raise FileNotFoundError(f"{hub_file(name)} is not here and STLIB_OFFLINE forbids the network")
         state = torch.hub.load_state_dict_from_url(entry.url, progress=False, check_hash=True, weights_only=True)
         network.load_state_dict(state)
         weights = f"ImageNet, torchvision {entry.url.rsplit('/', 1)[1]}"
-    except (OSError, RuntimeError) as error:
-        weights = _random_weights(network, f"The ImageNet weights of {name} could not be loaded ({error}).")
+    except (OSError, RuntimeError, EOFError, TypeError, pickle.UnpicklingError) as error:
+        there = hub_file(name).exists()  # torchvision's loader checks the hash of a download, not of what is there
+        reason = f"{hub_file(name)} is damaged: delete it, so that it is fetched again" if there else error
+        weights = _random_weights(network, f"The ImageNet weights of {name} could not be loaded ({reason}).")
     finally:
         socket.setdefaulttimeout(timeout)
     return vgg_layers(network.features, VGG_CONVOLUTIONS[name]), weights
