@@ -8,6 +8,7 @@ Needs no torch.
 """
 
 import argparse
+import datetime
 import hashlib
 import json
 import os
@@ -143,6 +144,7 @@ def run(path, scale="lesson"):
             **told,
             "scale": scale,
             "seconds": round(seconds),
+            "date": datetime.date.today().isoformat(),
             "code_hash": code_hash(notebook),
             "stlib_hash": stlib_hash(),
         },
@@ -249,7 +251,7 @@ def _with_address(path, here):
 
 
 def address_files():
-    """Every file that repeats the repository's address; pyproject.toml, which holds the last one written, comes last."""
+    """Every file that repeats the repository's address; pyproject.toml, which holds the last one, at the end."""
     return [*notebooks(), *(root() / name for name in REPEATS_ADDRESS)]
 
 

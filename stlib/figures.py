@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 import numpy
 from IPython.display import Image, display
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito: colour-blind safe
+# Okabe and Ito's colours can be told apart by the colour-blind
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":")
 
 
@@ -24,6 +25,7 @@ def to_array(picture):
 def show(figure, alt, kind="png", quality=82, dpi=90):
     """Display a matplotlib figure as a PNG (lines) or JPEG (pictures) with its alt text, and close it."""
     if not alt or not alt.strip():
+        plt.close(figure)
         raise ValueError("show() needs alt text: one or two sentences on what the figure shows.")
     buffer = io.BytesIO()
     options = {"pil_kwargs": {"quality": quality, "optimize": True}} if kind == "jpeg" else {}
@@ -54,10 +56,9 @@ def grid(pictures, alt, rows=None, columns=None, titles=None, title=None, width=
             axis = axes[i][j]
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-            if j >= len(row) or row[j] is None:
-                continue
-            axis.imshow(to_array(row[j]), interpolation="lanczos")
-            if titles and titles[i][j]:
+            if j < len(row) and row[j] is not None:
+                axis.imshow(to_array(row[j]), interpolation="lanczos")
+            if titles and j < len(titles[i]) and titles[i][j]:
                 axis.set_title(titles[i][j], fontsize=9, pad=3)
             elif columns and i == 0:
                 axis.set_title(columns[j], fontsize=9, pad=3)

@@ -27,7 +27,8 @@ def record(chapter, name, value, arm="", claim="", seed=0, unit=""):
     The same (claim, name, arm, seed) recorded again replaces the earlier row, so a cell can be run twice.
     """
     value = value if isinstance(value, str) else float(value)
-    row = {"chapter": chapter, "claim": claim, "name": name, "arm": str(arm), "seed": seed, "value": value, "unit": unit}
+    row = {"chapter": chapter, "claim": claim, "name": name, "arm": str(arm), "seed": seed}
+    row |= {"value": value, "unit": unit}
     same = ("claim", "name", "arm", "seed")
     others = [other for other in _measured[chapter] if any(other[key] != row[key] for key in same)]
     _measured[chapter] = [*others, row]

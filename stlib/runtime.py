@@ -4,7 +4,6 @@ import contextlib
 import os
 import platform
 import random
-import resource
 import sys
 import time
 from importlib import metadata
@@ -30,9 +29,10 @@ def device(name=None):
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         chosen = torch.device(name)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError):
+        torch.empty(1, device=chosen).item()  # the device "meta" can hold a tensor, but not compute
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
         found = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        found += ["mps"] if torch.backends.mps.is_available() else []
         raise DeviceError(f"There is no device {name!r} here; choose one of: {', '.join(found)}.") from None
     return chosen
 
@@ -95,6 +95,10 @@ def _peak_bytes():
         return torch.cuda.max_memory_allocated()
     with contextlib.suppress(OSError), open("/proc/self/status") as handle:
         return next(int(line.split()[1]) * 1024 for line in handle if line.startswith("VmHWM"))
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -105,6 +109,8 @@ def measure():
     Memory is what the GPU allocated, or without a GPU the largest resident size of the whole process meanwhile.
     """
     cost = SimpleNamespace(seconds=float("nan"), peak_bytes=0)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()  # what was started before is not counted
     _reset_peak()
     start = time.perf_counter()
     try:
@@ -142,7 +148,8 @@ def so_far():
 def colophon(*networks):
     """Show how this run was made: scale, machine, versions, the networks' weights, pictures, seconds, peak memory.
 
-    The same facts travel as metadata of the output, from where `make run` takes them for the notebook's stamp.
+    The same facts travel as metadata of the output (memory in bytes), from where `make run` takes them for the
+    notebook's stamp.
     """
     from IPython.display import display
 
@@ -154,7 +161,7 @@ def colophon(*networks):
         "versions": versions(),
         "weights": {network.name: network.weights for network in networks},
         "assets": assets.used(),
-        "peak_memory": f"{peak / 2**30:.2f} GiB",
+        "peak_memory": peak,
     }
     lines = [
         f"scale     {scale()}",
@@ -162,6 +169,6 @@ def colophon(*networks):
         "versions  " + ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
         *(f"weights   {name}: {weights}" for name, weights in made["weights"].items()),
         "pictures  " + ", ".join(f"{name} ({source})" for name, source in made["assets"].items()),
-        f"cost      {seconds:.0f} s, peak memory {made['peak_memory']}",
+        f"cost      {seconds:.0f} s, peak memory {peak / 2**30:.2f} GiB",
     ]
     display({"text/plain": "\n".join(lines)}, metadata={"stlib": made}, raw=True)

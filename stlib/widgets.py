@@ -26,7 +26,9 @@ def twin(frames, labels, alt, title, start=0, quality=78):
     `alt` is a list of texts, or one text with `{label}` in it.
     """
     if not len(frames) == len(labels) > 1:
-        raise ValueError(f"A slider needs two or more frames and a label for each; got {len(frames)} and {len(labels)}.")
+        got = f"{len(frames)} and {len(labels)}"
+        raise ValueError(f"A slider needs two or more frames and a label for each; got {got}.")
+    labels = [str(label) for label in labels]
     alts = [alt.format(label=label) for label in labels] if isinstance(alt, str) else alt
     images = []
     for i, (frame, label, text) in enumerate(zip(frames, labels, alts, strict=True)):
@@ -42,7 +44,7 @@ def twin(frames, labels, alt, title, start=0, quality=78):
     return (
         f'<div class="stlib-twin"><div>{"".join(images)}</div><label>{name}: '
         f'<input type="range" min="0" max="{len(frames) - 1}" value="{start}" step="1" aria-label="{name}"'
-        f' oninput="{HANDLER}"> <output>{html.escape(labels[start])}</output></label></div>'
+        f' autocomplete="off" oninput="{HANDLER}"> <output>{html.escape(labels[start])}</output></label></div>'
     )
 
 
@@ -51,7 +53,7 @@ class Slider:
 
     def __init__(self, labels, frames, alt, title, compute=None, start=0):
         self.labels, self.frames, self.compute, self.start = list(labels), list(frames), compute, start
-        self.html = twin(self.frames, [str(label) for label in self.labels], alt, title, start)
+        self.html = twin(self.frames, self.labels, alt, title, start)
         self.title = title
 
     def live(self):
@@ -80,7 +82,10 @@ class Slider:
         return ipywidgets.VBox([slider, picture])
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        bundle = self.live()._repr_mimebundle_()
+        try:
+            bundle = self.live()._repr_mimebundle_()
+        except ImportError:  # no ipywidgets: the twin does
+            bundle = {}
         return {**bundle, "text/plain": f"{self.title}: {', '.join(map(str, self.labels))}", "text/html": self.html}
 
 
