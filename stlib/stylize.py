@@ -50,6 +50,8 @@ def minimise(objective, start, steps, history=20, callback=None):
         return SCALE * loss.detach()
 
     optimizer.step(closure)
+    if not x.isfinite().all():  # the last step is not followed by a closure call
+        raise Diverged(f"The picture is no longer made of numbers after step {calls}: lower the style weight.")
     return x.detach()
 
 
@@ -85,8 +87,12 @@ def gatys(
     `content`, `style`: (1, 3, H, W) in [0, 1], of any sizes; the style is used at the content's scale. `steps` is the
     number of closure calls at each scale; the finest gets half of them, since it only adds detail. Every layer's Gram
     error is divided by its target's energy, so one `style_weight` fits all layers. `callback(done, total, loss)`.
-    Returns a namespace: `picture` (1, 3, H, W) in [0, 1] on the CPU, `content_loss`, `style_loss`.
+    Returns a namespace: `picture` (1, 3, H, W) in [0, 1] on the CPU, `content_loss`, `style_loss`, and `weights`, which
+    says what the backbone had. Raises Diverged, backbones.PictureTooSmall, runtime.DeviceError.
     """
+    if min(content.shape[-2:]) <= MARGIN:  # reflection needs more pixels than it adds
+        size = f"{content.shape[-1]} x {content.shape[-2]}"
+        raise backbones.PictureTooSmall(f"A content picture of {size} pixels is too small; use a larger one.")
     where = runtime.device(device)
     runtime.seed(seed)
     network = backbones.load(backbone, device=where)
