@@ -173,6 +173,7 @@ def write(picture, path, about=""):
 
 def _save_options(kind, about):
     """Pillow's options for one file format, with the text `about` where the format has a place for it."""
+    about = about.encode(errors="replace").decode()  # names of files may hold what no encoding can
     options = {"quality": 95} if kind in ("JPEG", "WEBP") else {}
     if not about:
         return options
