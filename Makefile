@@ -43,7 +43,7 @@ lab: .venv/.all  ## open the notebooks in JupyterLab
 
 book: .venv/.book  ## build the book from the committed notebooks into _build/html (needs no torch)
 	@rm -rf _build/html
-	@.venv/bin/jupyter-book build . --all -W -n --keep-going --quiet
+	@.venv/bin/jupyter-book build . --all -W -n --keep-going --quiet >/dev/null  # warnings come on stderr
 	@echo "The book is built. Open file://$(CURDIR)/_build/html/index.html"
 
 # For authors ----------------------------------------------------------------------------------------------------------
