@@ -164,9 +164,7 @@ def test_the_real_weights_know_a_cat_and_a_coffee():
     from stlib import images
 
     network = torchvision.models.squeezenet1_0(weights=None).eval()
-    network.load_state_dict(
-        backbones.unpack_deep_compressed(assets.path("squeezenet_deep_compression").read_bytes())
-    )
+    network.load_state_dict(backbones.unpack_deep_compressed(assets.path("squeezenet_deep_compression").read_bytes()))
     assert sum(p.numel() for p in network.parameters()) == 1_248_424
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbones.MEAN, backbones.STD))
     for name, label in (("chelsea", 285), ("coffee", 967)):  # ImageNet: Egyptian cat, espresso
