@@ -168,16 +168,20 @@ def paint(function, content, style, title, **chosen):
     """Call a method with a progress bar; what it prints goes to stderr, like the bar."""
     from stlib.training import progress
 
+    bar, losses = None, []
     with contextlib.ExitStack() as stack, contextlib.redirect_stdout(sys.stderr):
-        bar = None
 
         def report(done, total, loss):
             nonlocal bar
             bar = bar or stack.enter_context(progress(total, title))
             bar.set_postfix(loss=f"{loss:.3g}", refresh=False)
             bar.update(done - bar.n)
+            losses.append(loss)
 
-        return function(content, style, callback=report, **chosen)
+        made = function(content, style, callback=report, **chosen)
+    if losses and losses[-1] > 0.98 * losses[0] > 0:
+        tell("The loss did not fall, so this is hardly a painting: try more --steps or a smaller --style-weight.")
+    return made
 
 
 def stylize(options):
@@ -206,9 +210,6 @@ def stylize(options):
     if made.weights.startswith("random"):
         tell("These weights are random, so the style comes out less well: see `python -m stlib doctor`.")
     return 0
-
-
-# main ----------------------------------------------------------------------------------------------------------------
 
 
 def explained(error):

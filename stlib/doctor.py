@@ -67,6 +67,13 @@ def files():
         yield entry.name, place or "not here", "" if place else todo
 
 
+def has_weights():
+    """Whether the default backbone has, or can fetch, its weights."""
+    from stlib import assets
+
+    return assets.available("squeezenet_deep_compression") or not assets.offline()
+
+
 def vgg_files():
     """Rows on the weights that torchvision's loader keeps."""
     from stlib import assets, backbones
@@ -93,5 +100,6 @@ def main():
             problems += [str(error)] if not missing else []
     if missing:
         problems.append(f"run `pip install {' '.join(missing)}` (pytorch.org says which torch fits a GPU)")
-    print("A chapter cannot run here yet: " + "; ".join(problems) if problems else "A chapter can run here.")
+    how = "" if problems or has_weights() else ", with random weights: see squeezenet_deep_compression above"
+    print("A chapter cannot run here yet: " + "; ".join(problems) if problems else f"A chapter can run here{how}.")
     return 1 if problems else 0

@@ -1,0 +1,507 @@
+"""The command line: every bad input is one sentence and exit code 2; nothing is left half done; help is quick."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+from stlib import __main__ as cli
+from stlib import assets, backbones, doctor, images, painted, stylize
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder with a photograph, a style, and things that are none; no network, an empty cache."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STLIB_OFFLINE", "1")
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "cache"))
+    images.write(images.picture("woodcut", 40), "photo.png")
+    images.write(images.picture("mosaic", 40), "style.jpg")
+    images.write(images.picture("mosaic", 16), "small.png")
+    images.write(images.resize(images.picture("mosaic", 16), (1, 90)), "line.png")
+    Path("text.jpg").write_text("this is no picture")
+    Path("empty.png").write_bytes(b"")
+    Path("cut.jpg").write_bytes(Path("style.jpg").read_bytes()[:700])
+    Path("folder").mkdir()
+    Path("folder.png").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A method that only looks as if it painted, and remembers what it was asked."""
+    asked = SimpleNamespace(calls=[], weights="real ones")
+
+    def gatys(
+        content,
+        style,
+        *,
+        backbone="squeezenet",
+        steps=7,
+        style_weight=20.0,
+        keep_colors_of_content=False,
+        seed=0,
+        device=None,
+        callback=None,
+    ):
+        asked.calls.append({**locals()})
+        callback(1, 2, 0.5)
+        callback(2, 2, 0.25)
+        print("a method may print")
+        return SimpleNamespace(picture=content, content_loss=0, style_loss=0, weights=asked.weights)
+
+    monkeypatch.setattr(stylize, "gatys", gatys)
+    return asked
+
+
+def run(capsys, *arguments):
+    """Exit code, stdout and stderr of the command line, in this process."""
+    capsys.readouterr()
+    code = cli.main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+def command(*arguments, **options):
+    """The command line as a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
+    return subprocess.Popen(
+        [sys.executable, *options.pop("python", []), "-m", "stlib", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options,
+    )  # fmt: skip
+
+
+# Bad input ------------------------------------------------------------------------------------------------------------
+
+GOOD = ["photo.png", "style.jpg", "-o", "out.png"]
+BAD = {
+    # arguments: what the sentence has to say
+    ("missing.jpg", *GOOD[1:]): "There is no file missing.jpg",
+    ("photo.png", "folder/missing.jpg", *GOOD[2:]): "There is no file folder/missing.jpg",
+    ("mona_lisa", *GOOD[1:]): "no picture of the course of that name; those are: astronaut, .*tuebingen, .*mosaic",
+    ("photo.png", "starry_nite", *GOOD[2:]): "no picture of the course",
+    ("text.jpg", *GOOD[1:]): "text.jpg is no picture that can be read; use PNG",
+    ("empty.png", *GOOD[1:]): "empty.png is no picture",
+    ("cut.jpg", *GOOD[1:]): "cut.jpg is damaged and cannot be read to its end",
+    ("photo.png", "cut.jpg", *GOOD[2:]): "cut.jpg is damaged",
+    ("folder", *GOOD[1:]): "folder is a folder; name one picture file in it",
+    ("photo.png", "folder", *GOOD[2:]): "folder is a folder",
+    ("small.png", *GOOD[1:]): "small.png has only 21 x 16 pixels; both sides need 32 or more",
+    ("photo.png", "line.png", *GOOD[2:]): "line.png has only 90 x 1 pixels",
+    ("squeezenet_deep_compression", *GOOD[1:]): "",
+    ("x" * 400, *GOOD[1:]): "",
+    ("photo.png", "style.jpg", "-o", "missing/out.png"): "There is no folder missing; make it first",
+    ("photo.png", "style.jpg", "-o", "folder.png"): "folder.png is a folder; name a file in it",
+    ("photo.png", "style.jpg", "-o", "out.gif"): "'out.gif' has no picture extension; use one of: .png, .jpg",
+    ("photo.png", "style.jpg", "-o", "out"): "has no picture extension",
+    ("photo.png", "style.jpg", "-o", ""): "has no picture extension",
+    ("photo.png", "style.jpg", "-o", "x" * 300 + ".png"): "File name too long",
+    ("photo.png", "style.jpg", "-o", "photo.png"): "photo.png is one of the pictures to be read; choose another name",
+    ("photo.png", "style.jpg", "-o", "folder/../style.jpg"): "is one of the pictures to be read",
+    ("photo.png", "style.jpg"): "required: -o/--output",
+    ("photo.png", "-o", "out.png"): "required: style",
+    (*GOOD, "more.png"): "nrecognized arguments: more.png",
+    (*GOOD, "--sise", "64"): "nrecognized arguments: --sise",
+    (*GOOD, "--styl", "64"): "nrecognized arguments: --styl",
+    (*GOOD, "--method", "magic"): "invalid choice: 'magic' .choose from '?gatys",
+    (*GOOD, "--backbone", "resnet"): "invalid choice: 'resnet' .choose from '?squeezenet'?, '?vgg16'?, '?vgg19",
+    (*GOOD, "--size", "0"): "--size: '0' is not a whole number from 32 to 4096",
+    (*GOOD, "--size", "5000"): "'5000' is not a whole number from 32 to 4096",
+    (*GOOD, "--size", "-64"): "--size",
+    (*GOOD, "--size", "64.5"): "'64.5' is not a whole number",
+    (*GOOD, "--size", "9" * 5000): "is not a whole number",
+    (*GOOD, "--size", "big"): "'big' is not a whole number",
+    (*GOOD, "--size"): "--size: expected one argument",
+    (*GOOD, "--steps", "0"): "--steps: '0' is not a whole number from 1 to",
+    (*GOOD, "--steps", "many"): "'many' is not a whole number",
+    (*GOOD, "--style-weight", "nan"): "--style-weight: 'nan' is not a number from 0 on",
+    (*GOOD, "--style-weight", "inf"): "'inf' is not a number from 0 on",
+    (*GOOD, "--style-weight", "1e999"): "'1e999' is not a number from 0 on",
+    (*GOOD, "--style-weight", "-1"): "'-1' is not a number from 0 on",
+    (*GOOD, "--style-weight", "heavy"): "'heavy' is not a number",
+    (*GOOD, "--seed", "x"): "--seed: 'x' is not a whole number from 0 to",
+    (*GOOD, "--seed", "-1"): "--seed",
+    (*GOOD, "--seed", str(2**40)): "is not a whole number from 0 to",
+    (*GOOD, "--device", "cuda:99"): "There is no device 'cuda:99' here; choose one of: cpu",
+    (*GOOD, "--device", "toaster"): "There is no device 'toaster' here",
+    (*GOOD, "--device", "meta"): "There is no device 'meta' here",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", BAD, ids=lambda arguments: " ".join(arguments)[:60])
+def test_bad_input_is_one_sentence_before_any_work(arguments, capsys, quick):
+    before = sorted(Path().rglob("*"))
+    code, out, err = run(capsys, "stylize", *arguments)
+    assert code == 2 and out == ""
+    assert err.count("\n") == 1 and err.endswith("\n") and "Traceback" not in err and "usage:" not in err, err
+    assert re.search(BAD[arguments], err), err
+    assert quick.calls == [] and sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["paint"], ["--sise"], ["doctor", "now"]])
+def test_a_wrong_command_is_one_sentence(arguments, capsys):
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == "" and err.count("\n") == 1 and "--help`" in err and err[0].isupper()
+
+
+def test_a_picture_of_the_course_that_is_not_here_is_not_replaced(capsys, quick, monkeypatch):
+    monkeypatch.setenv("STLIB_ASSETS", "")
+    code, out, err = run(capsys, "stylize", "photo.png", "starry_night", "-o", "out.png")
+    assert code == 2 and err.count("\n") == 1 and quick.calls == []
+    assert "STLIB_OFFLINE forbids the network" in err and "mosaic" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX has pipes with names")
+def test_a_pipe_is_not_waited_for(capsys, quick):
+    os.mkfifo("pipe.png")
+    code, _, err = run(capsys, "stylize", "pipe.png", *GOOD[1:])
+    assert code == 2 and "is no ordinary file" in err
+
+
+@pytest.mark.parametrize(
+    "error, sentence",
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nMore text"), "not enough memory"),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:75] DefaultCPUAllocator: can't allocate memory"),
+            "not enough memory",
+        ),
+        (MemoryError(), "not enough memory .* choose a smaller --size"),
+        (stylize.Diverged("The loss became nan at step 3: lower the style weight."), "lower the style weight"),
+        (backbones.PictureTooSmall("A picture of 5 x 5 pixels is too small."), "is too small"),
+        (ModuleNotFoundError("No module named 'tqdm'", name="tqdm"), "tqdm is not installed; `python -m stlib doctor`"),
+    ],
+)
+def test_trouble_during_the_work_is_one_sentence_and_leaves_the_old_file(capsys, monkeypatch, error, sentence):
+    images.write(torch.zeros(1, 3, 4, 4), "out.png")
+    old, before = Path("out.png").read_bytes(), sorted(Path().iterdir())
+
+    def fails(
+        content,
+        style,
+        *,
+        backbone="squeezenet",
+        steps=7,
+        style_weight=20.0,
+        keep_colors_of_content=False,
+        seed=0,
+        device=None,
+        callback=None,
+    ):
+        raise error
+
+    monkeypatch.setattr(stylize, "gatys", fails)
+    code, out, err = run(capsys, "stylize", *GOOD, "--size", "40")
+    assert code == 2 and out == "" and err.count("\n") == 1 and re.search(sentence, err), err
+    assert Path("out.png").read_bytes() == old and sorted(Path().iterdir()) == before
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(cli, "keywords", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["stylize", *GOOD])
+
+
+def test_a_disk_that_fills_up_is_one_sentence(capsys, monkeypatch, quick):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    code, out, err = run(capsys, "stylize", *GOOD)
+    assert (
+        code == 2 and "out.png could not be written (No space left on device)" in err and not Path("out.png").exists()
+    )
+
+
+# What is passed on, and what is told ----------------------------------------------------------------------------------
+
+
+def test_options_reach_the_method(capsys, quick):
+    options = [
+        "--steps",
+        "3",
+        "--style-weight",
+        "1e2",
+        "--keep-colors",
+        "--seed",
+        "5",
+        "--device",
+        "cpu",
+        "--size",
+        "32",
+    ]
+    code, out, _ = run(capsys, "stylize", *GOOD, *options, "--backbone", "vgg16")
+    (asked,) = quick.calls
+    assert code == 0 and asked["content"].shape == (1, 3, 32, 42)
+    expected = {"steps": 3, "style_weight": 100.0, "keep_colors_of_content": True, "seed": 5, "backbone": "vgg16"}
+    assert {name: asked[name] for name in expected} == expected and asked["device"] == torch.device("cpu")
+
+
+def test_what_is_not_given_stays_the_method_s_own(capsys, quick):
+    run(capsys, "stylize", *GOOD)
+    assert (quick.calls[0]["steps"], quick.calls[0]["style_weight"], quick.calls[0]["seed"]) == (7, 20.0, 0)
+
+
+def test_a_method_with_fewer_options_says_which_it_lacks(capsys, monkeypatch):
+    def adain(content, style, *, device=None, callback=None):
+        return SimpleNamespace(picture=content, weights="its own")
+
+    monkeypatch.setitem(cli.METHODS, "adain", "adain")
+    monkeypatch.setattr(stylize, "adain", adain, raising=False)
+    code, _, err = run(capsys, "stylize", *GOOD, "--method", "adain", "--keep-colors")
+    assert code == 2 and "The method adain has no --keep-colors; leave it out." in err
+    code, out, _ = run(capsys, "stylize", *GOOD, "--method", "adain")
+    assert code == 0 and "its own" in out and Path("out.png").exists()
+
+
+def test_a_small_photograph_is_not_scaled_up_and_that_is_said(capsys, quick):
+    code, out, err = run(capsys, "stylize", *GOOD, "--size", "512")
+    assert code == 0 and "photo.png has 53 x 40 pixels: the result keeps that size." in err
+    assert images.read("out.png").shape == (1, 3, 40, 53)
+    _, _, err = run(capsys, "stylize", *GOOD, "--size", "40")
+    assert "keeps that size" not in err
+
+
+def test_results_on_stdout_all_else_on_stderr(capsys, quick):
+    code, out, err = run(capsys, "stylize", *GOOD)
+    assert re.fullmatch(r"out\.png: 53 x 40 pixels, \d+ s on \S+, weights: real ones\n", out)
+    assert "gatys: 100%" in err and "loss=0.25" in err and "a method may print" in err
+
+
+def test_random_weights_are_said(capsys, quick):
+    quick.weights = "random (He initialisation, seed 0)"
+    code, out, err = run(capsys, "stylize", *GOOD)
+    assert code == 0 and err.splitlines()[-1].startswith("These weights are random") and "doctor" in err
+
+
+@pytest.mark.parametrize("losses, told", [((5.0, 4.0), 0), ((5.0, 4.99), 1), ((5.0, 1e18), 1), ((0.0, 0.0), 0)])
+def test_a_loss_that_does_not_fall_is_said(capsys, losses, told):
+    def method(content, style, callback):
+        for step, loss in enumerate(losses, 1):
+            callback(step, len(losses), loss)
+
+    cli.paint(method, None, None, "gatys")
+    assert capsys.readouterr().err.count("The loss did not fall") == told
+
+
+def test_a_warning_is_a_plain_sentence(capsys, monkeypatch, quick):
+    inner = stylize.gatys
+
+    def warns(content, style, **options):
+        warnings.warn("The weights are\n not here.", stacklevel=2)
+        return inner(content, style, **options)
+
+    warns.__signature__ = __import__("inspect").signature(inner)
+    monkeypatch.setattr(stylize, "gatys", warns)
+    _, _, err = run(capsys, "stylize", *GOOD)
+    assert "The weights are not here." in err.splitlines() and "UserWarning" not in err and ".py:" not in err
+
+
+def test_too_little_memory_is_foretold(capsys, monkeypatch):
+    picture = torch.zeros(1, 3, 1, 1).expand(1, 3, 2**14, 2**14)  # 1 GiB of pixels, at some kB each
+    cli.foresee_memory(picture, "squeezenet")
+    if Path("/proc/meminfo").exists():
+        assert re.match(
+            r"This takes about 1024 GiB of memory and \d+ GiB are free: a smaller --size", capsys.readouterr().err
+        )
+    cli.foresee_memory(torch.zeros(1, 3, 8, 8), "vgg19")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_file_wins_over_a_name_and_a_name_over_a_folder(capsys, quick):
+    Path("chelsea").write_bytes(Path("photo.png").read_bytes())
+    Path("mosaic").mkdir()
+    assert run(capsys, "stylize", "chelsea", "mosaic", "-o", "out.png", "--size", "36")[0] == 0
+    assert quick.calls[0]["content"].shape == (1, 3, 36, 48), "the file, not the cat"
+    assert quick.calls[0]["style"].equal(painted.paint("mosaic", 36, 48))
+    Path("chelsea").unlink()
+    run(capsys, "stylize", "chelsea", "mosaic", "-o", "out.png", "--size", "36")
+    assert quick.calls[1]["content"].equal(images.read(assets.path("chelsea"), 36))
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.webp", "out.tif"])
+def test_the_file_says_how_it_was_made(name, capsys, quick):
+    assert run(capsys, "stylize", "chelsea", "style.jpg", "-o", name, "--size", "32", "--seed", "4")[0] == 0
+    data = Path(name).read_bytes()
+    credit = "Method gatys; content: Chelsea the cat (Stéfan van der Walt, CC0); style: style.jpg; 48 x 32 pixels; "
+    about = credit + "backbone squeezenet; steps 7; style weight 20.0; keep colors of content False; seed 4; device "
+    assert about.encode("latin-1" if name == "out.png" else "utf8") in data
+    assert f"torch {torch.__version__.partition('+')[0]}".encode() in data
+    assert str(Path.cwd()).encode() not in data, "the user's folders are nobody's business"
+
+
+# Help -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["stylize", "--help"], ["doctor", "--help"], ["--version"]])
+def test_help_goes_to_stdout(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    out, err = capsys.readouterr()
+    assert left.value.code == 0 and err == "" and "stlib" in out
+
+
+@pytest.mark.parametrize("line", [line for lines in cli.EXAMPLES.values() for line in lines])
+def test_the_examples_of_the_help_parse(line, capsys):
+    program, arguments = line.split(" -m stlib ")
+    options = cli.parser().parse_args(shlex.split(arguments))
+    assert program == "python" and options.command in ("stylize", "doctor")
+    for name in (getattr(options, "content", "."), getattr(options, "style", ".")):
+        assert "." in name or name in (*assets.REGISTRY, *painted.KINDS), name
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert line in capsys.readouterr().out
+
+
+def test_every_option_of_the_issue_is_there_and_its_choices_are_the_package_s():
+    options = cli.parser().parse_args(["stylize", *GOOD])
+    assert set(cli.BACKBONES) == set(stylize.STYLE_LAYERS)
+    assert all(callable(getattr(stylize, function)) for function in cli.METHODS.values())
+    assert {"method", "backbone", "size", "steps", "style_weight", "keep_colors", "device", "seed"} <= set(
+        vars(options)
+    )
+
+
+def test_examples_in_the_book_parse():
+    pages = [*(ROOT / "book").glob("*.md"), *ROOT.glob("README.md")]
+    lines = [line.strip() for page in pages for line in page.read_text("utf8").splitlines()]
+    lines = [line for line in lines if line.startswith("python -m stlib ") and "--help" not in line]
+    assert lines
+    for line in lines:
+        cli.parser().parse_args(shlex.split(line, comments=True)[3:])
+
+
+# Doctor ---------------------------------------------------------------------------------------------------------------
+
+
+def test_the_doctor_says_what_is_here(capsys, monkeypatch):
+    monkeypatch.setenv("STLIB_ASSETS", "/no/such/folder")
+    monkeypatch.setattr(assets, "_fetch", lambda asset: pytest.fail("it used the network"))
+    code, out, err = run(capsys, "doctor")
+    assert code == 0 and out.splitlines()[-1].startswith("A chapter can run here"), out
+    for part in (
+        torch.__version__.partition("+")[0],
+        "fast dtype",
+        "threads",
+        "vgg19",
+        "writable",
+        "NO SUCH FOLDER",
+        "chromium",
+    ):
+        assert part in out, part
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
+    assert "package skimage" in rows["chelsea"]
+    wanted = assets.REGISTRY["starry_night"]
+    assert (
+        "not here" in rows["starry_night"]
+        and wanted.url in rows["starry_night"]
+        and wanted.file in rows["starry_night"]
+    )
+    assert "with random weights" in out
+    assert not Path("cache").exists(), "looking must not make folders"
+
+
+def test_the_doctor_tells_what_would_be_fetched(capsys, monkeypatch):
+    monkeypatch.setenv("STLIB_ASSETS", "")
+    monkeypatch.delenv("STLIB_OFFLINE")
+    _, out, _ = run(capsys, "doctor")
+    assert out.count("fetched when first used") == sum(not entry.package for entry in assets.ENTRIES)
+    assert "random weights" not in out
+
+
+@pytest.mark.parametrize("problem", ["missing", "broken", "scale", "cache"])
+def test_the_doctor_says_what_to_do(problem, capsys, monkeypatch, place):
+    if problem == "missing":
+        real = doctor.version
+        monkeypatch.setattr(doctor, "version", lambda name: None if name == "scipy" else real(name))
+        expected = "pip install scipy"
+    elif problem == "broken":
+        monkeypatch.setitem(sys.modules, "torch", None)
+        monkeypatch.delitem(sys.modules, "stlib.runtime")
+        expected = "torch"
+    elif problem == "scale":
+        monkeypatch.setenv("STLIB_SCALE", "huge")
+        expected = "STLIB_SCALE is 'huge'"
+    else:
+        (place / "file").write_text("")
+        monkeypatch.setenv("STLIB_CACHE", str(place / "file" / "cache"))
+        code, out, _ = run(capsys, "doctor")
+        assert code == 0 and "NOT WRITABLE" in out and "set STLIB_CACHE" in out
+        return
+    code, out, _ = run(capsys, "doctor")
+    last = out.splitlines()[-1]
+    assert code == 1 and last.startswith("A chapter cannot run here yet: ") and expected in last
+
+
+def test_the_doctor_works_on_a_bare_python():
+    process = command("doctor", python=["-S"])
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and err == "", err
+    assert re.search(r"torch +MISSING", out) and "pip install torch torchvision numpy" in out.splitlines()[-1]
+    process = command("stylize", "chelsea", "mosaic", "-o", "out.png", python=["-S"])
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and err.count("\n") == 1 and "is not installed; `python -m stlib doctor`" in err
+
+
+# As a process ---------------------------------------------------------------------------------------------------------
+
+
+def test_help_is_quick_and_imports_no_torch():
+    code = (
+        "import sys, stlib.__main__ as cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'something heavy was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "examples:" in done.stdout, done.stderr
+
+
+def test_a_real_run(place):
+    arguments = ["stylize", "chelsea", "style.jpg", "-o", "out.png", "--size", "64", "--steps", "4", "--device", "cpu"]
+    process = command(*arguments)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert re.match(r"out\.png: 96 x 64 pixels, \d+ s on cpu, weights: (ImageNet|random)", out) and out.count("\n") == 1
+    assert "UserWarning" not in err and "Traceback" not in err and "gatys: 100%" in err.replace("\r", "\n")
+    assert ("These weights are random" in err) == ("random" in out)
+    made = images.read("out.png")
+    assert made.shape == (1, 3, 64, 96) and made.std() > 0.01
+    assert not [path for path in place.iterdir() if path.name.startswith(".")]
+
+
+def test_a_bad_input_as_a_process():
+    process = command("stylize", "missing.jpg", "style.jpg", "-o", "out.png")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (2, "", "There is no file missing.jpg.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("kind, code", [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_stopped_run_leaves_the_old_file_and_nothing_else(place, kind, code):
+    old, before = Path("style.jpg").read_bytes(), sorted(p.name for p in place.iterdir())
+    Path("out.jpg").write_bytes(old)
+    process = command(
+        "stylize", "chelsea", "mosaic", "-o", "out.jpg", "--size", "64", "--steps", "100000", "--device", "cpu"
+    )
+    seen = ""
+    while "loss=" not in seen and (more := process.stderr.read(1)):  # until it paints
+        seen += more
+    assert "loss=" in seen, seen
+    process.send_signal(kind)
+    out, rest = process.communicate(timeout=60)
+    assert process.returncode == code and out == "" and "Traceback" not in rest
+    if kind == signal.SIGINT:
+        assert rest.splitlines()[-1] == "Stopped: nothing was written."
+    assert Path("out.jpg").read_bytes() == old
+    assert sorted(p.name for p in place.iterdir()) == sorted([*before, "out.jpg"])
