@@ -99,7 +99,122 @@ WEIGHTS = {
     "off by N": lambda n: 1e3 / n,
     "lost the notebook's factor": lambda n: 1.0,
 }
-CHECKS = {"gatys": {"gram": GRAM, "shuffle": SHUFFLE, "closure": CLOSURE, "weights": WEIGHTS}}
+COST = {
+    "right": [
+        lambda sizes, calls: sum(n * (s / sizes[-1]) ** 2 for s, n in zip(sizes, calls, strict=True)),
+        lambda sizes, calls: sum(n * s * s for s, n in zip(sizes, calls, strict=True)) / sizes[-1] ** 2,
+    ],
+    "took the sides": lambda sizes, calls: sum(n * s for s, n in zip(sizes, calls, strict=True)) / sizes[-1],
+    "counted every call alike": lambda sizes, calls: sum(calls),
+    "forgot the calls at the last size": lambda sizes, calls: sum(
+        n * (s / sizes[-1]) ** 2 for s, n in zip(sizes[:-1], calls, strict=False)
+    ),
+    "upside down": lambda sizes, calls: sum(n * (sizes[-1] / s) ** 2 for s, n in zip(sizes, calls, strict=True)),
+    "at the *first* size": lambda sizes, calls: sum(n * (s / sizes[0]) ** 2 for s, n in zip(sizes, calls, strict=True)),
+    "you rounded": lambda sizes, calls: round(sum(n * (s / sizes[-1]) ** 2 for s, n in zip(sizes, calls, strict=True))),
+}
+
+
+def moments(p, dims=(2, 3)):
+    return torch.std_mean(p, dim=dims, keepdim=True)
+
+
+def channel_match(scale=lambda old, new: new / old, shift=True, dims=(2, 3)):
+    def answer(picture, target):
+        (old, old_mean), (new, new_mean) = moments(picture, dims), moments(target, dims)
+        return (picture - old_mean) * scale(old, new) + (new_mean if shift else old_mean)
+
+    return answer
+
+
+def whitened(picture, target):
+    p, t = picture[0].flatten(1), target[0].flatten(1)
+    change = torch.linalg.cholesky(torch.cov(t)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(p)))
+    return (change @ (p - p.mean(1, keepdim=True)) + t.mean(1, keepdim=True)).view_as(picture)
+
+
+CHANNELS = {
+    "right": [
+        channel_match(),
+        lambda p, t: (p - moments(p)[1]) / p.std((2, 3), correction=0, keepdim=True) * moments(t)[0] + moments(t)[1],
+    ],
+    "only the means were moved": channel_match(scale=lambda old, new: 1),
+    "the means are not": channel_match(shift=False),
+    "ratio of the variances": channel_match(scale=lambda old, new: (new / old) ** 2),
+    "upside down": channel_match(scale=lambda old, new: old / new),
+    "correlations changed": whitened,
+    "you clamped": lambda p, t: channel_match()(p, t).clamp(0, 1),
+    "one mean and deviation for all": channel_match(dims=(1, 2, 3)),
+    "has the size of the target": lambda p, t: channel_match()(t, p),
+    "nothing changed": lambda p, t: p,
+    "changed its input": lambda p, t: p.copy_(channel_match()(p, t)),
+}
+
+
+def by_filling(first, second, fine):
+    mixed = {}
+    for name in second:
+        mixed[name] = first[name].clone() if name in fine else second[name].clone()
+    return mixed
+
+
+MIX = {
+    "right": [lambda a, b, fine: {n: a[n] if n in fine else b[n] for n in b}, by_filling],
+    "swapped": lambda a, b, fine: {n: b[n] if n in fine else a[n] for n in b},
+    "only the fine layers": lambda a, b, fine: {n: a[n] for n in fine},
+    "you blended": lambda a, b, fine: {n: (a[n] + b[n]) / 2 if n in fine else b[n] for n in b},
+    "by their number": lambda a, b, fine: {n: a[n] if i < len(fine) else b[n] for i, n in enumerate(b)},
+    "from the first painting": lambda a, b, fine: dict(a),
+    "changed one of the dicts": lambda a, b, fine: b.update({n: a[n] for n in fine}) or b,
+    "in the order": lambda a, b, fine: {n: a[n] if n in fine else b[n] for n in reversed(list(b))},
+}
+
+
+def projected(zero=True, clamp="after", step=True, give="before"):
+    def answer(x, optimizer, loss_of):
+        if clamp == "before":
+            x.data.clamp_(0, 1)
+        if zero:
+            optimizer.zero_grad()
+        loss = loss_of(x)
+        loss.backward()
+        if step:
+            optimizer.step()
+        if clamp == "after":
+            with torch.no_grad():
+                x.clamp_(0, 1)
+        if clamp == "copy":
+            x = x.clamp(0, 1)
+        return loss if give == "before" else loss_of(x) if give == "after" else None
+
+    return answer
+
+
+def projected_by_hand(x, optimizer, loss_of):
+    loss = loss_of(x)
+    x.grad = torch.autograd.grad(loss, x)[0]
+    optimizer.step()
+    x.data.copy_(x.data.clip(0, 1))
+    return loss.item()
+
+
+PROJECTED = {
+    "right": [projected(), projected_by_hand],
+    "clamp it in place after the step": projected(clamp="copy"),
+    "zero_grad, loss, backward, step": projected(zero=False),
+    "did not move": projected(step=False),
+    "return the loss before the step": projected(give="after"),
+    "returns nothing": projected(give="nothing"),
+}
+CHECKS = {
+    "gatys": {"gram": GRAM, "shuffle": SHUFFLE, "closure": CLOSURE, "weights": WEIGHTS},
+    "gatys_studio": {
+        "equal_cost": COST,
+        "channel_match": CHANNELS,
+        "mix_layers": MIX,
+        "projected_step": PROJECTED,
+    },
+}
 WRONG = [(c, e, d) for c, es in CHECKS.items() for e, answers in es.items() for d in answers if d != "right"]
 EXERCISES = [(c, e) for c, es in CHECKS.items() for e in es]
 
