@@ -234,12 +234,12 @@ def test_too_many_pixels_are_refused_before_they_fill_the_memory(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "1"])
-def test_a_hundred_megapixels_are_read_small(tmp_path, mode):
+def test_a_hundred_megapixels_are_read_small(tmp_path, mode, monkeypatch):
     Image.new(mode, (10_000, 10_000), 255).save(tmp_path / "x.png", compress_level=1)
-    limit = Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
     picture = images.read(tmp_path / "x.png", 64)
     assert picture.shape == (1, 3, 64, 64) and picture.mean() > 0.99
-    assert Image.MAX_IMAGE_PIXELS == limit, "Pillow's own limit must come back"
+    assert Image.MAX_IMAGE_PIXELS == 1_000_000, "Pillow's own limit must come back"
 
 
 def test_averaging_first_and_scaling_alone_agree(tmp_path, monkeypatch):
@@ -279,10 +279,11 @@ def test_strange_names_are_sentences(tmp_path, monkeypatch, name):
         images.write(torch.zeros(1, 3, 4, 4), name + ".png" if name not in ("", ".") else name)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read and write everything")
 def test_permissions_are_sentences(tmp_path):
     Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
     (tmp_path / "x.png").chmod(0)
+    if os.access(tmp_path / "x.png", os.R_OK):
+        pytest.skip("this user may read and write everything")
     with pytest.raises(images.ImageError, match="may not be read"):
         images.read(tmp_path / "x.png")
     with pytest.raises(images.ImageError, match="write-protected"):
@@ -403,11 +404,10 @@ def test_resize_sets_the_shorter_side_and_keeps_the_shape(height, width, size):
 
 
 def test_resize_takes_a_height_and_a_width_and_averages():
-    board = (torch.arange(64).view(8, 8) + torch.arange(8).view(8, 1)) % 2
-    picture = board.float().expand(1, 3, 8, 8)
-    assert images.resize(picture, (8, 8)) is picture
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert images.resize(picture, (64, 64)) is picture
     assert images.resize(picture, (2, 4)).shape[-2:] == (2, 4)
-    assert (images.resize(picture, (2, 2)) - 0.5).abs().max() < 0.1, "not antialiased"
+    assert images.resize(picture, 8).std() < 0.1 < picture.std(), "not antialiased"
     for size in (0, -3, (4, 0)):
         with pytest.raises(images.ImageError, match="at least 1 pixel"):
             images.resize(picture, size)
