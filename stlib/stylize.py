@@ -12,7 +12,7 @@ from stlib import backbones, images, runtime
 from stlib.losses.perceptual import content_loss, gram_matrix, relative_style_loss, total_variation
 
 STYLE_LAYERS = {
-    "squeezenet": "relu1 fire2 fire3 fire4 fire5 fire6 fire7 fire8 fire9".split(),
+    "squeezenet": "relu1 fire2 fire3 fire4 fire5 fire6 fire7 fire8".split(),  # fire9 converges slowly and greys the picture
     "vgg16": "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1".split(),
     "vgg19": "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1".split(),
 }
@@ -32,9 +32,8 @@ def minimise(objective, start, steps, history=20, callback=None):
     `callback(step, loss)` is called after each closure call. Raises Diverged when the loss stops being a number.
     """
     x = start.detach().clone().contiguous().requires_grad_(True)
-    optimizer = torch.optim.LBFGS(
-        [x], max_iter=steps, max_eval=steps, history_size=history, tolerance_grad=-1, tolerance_change=-1
-    )
+    options = dict(history_size=history, tolerance_grad=-1, tolerance_change=-1)
+    optimizer = torch.optim.LBFGS([x], max_iter=steps, **options)
     calls = 0
 
     def closure():
@@ -75,7 +74,7 @@ def gatys(
     *,
     backbone="squeezenet",
     steps=100,
-    style_weight=20.0,
+    style_weight=30.0,
     tv_weight=0.0,
     keep_colors_of_content=False,
     seed=0,

@@ -179,22 +179,36 @@ def gatys():
 def test_c01_holds_as_recorded_and_fails_with_swapped_arms():
     chapter, rows = gatys()
     assert chapter.c01_holds(results.facts("gatys", rows))
-    for only in (None, "edges", "held_out_gram"):
+    for only in (None, "edges", "texture_distance"):
         assert not chapter.c01_holds(results.facts("gatys", swapped(rows, "features", "gram", only)))
 
 
-def test_c02_is_as_recorded_and_turns_with_swapped_arms():
+@pytest.mark.parametrize(
+    "measurement, a, b, part",
+    [
+        ("content_kept from noise", "0.3", "30000", "loses the content at large weights"),
+        ("optimiser_loss", "L-BFGS", "Adam, step 0.1", "L-BFGS needs no step size"),
+        ("patch_distance", "weight 30000", "painting itself", "copies patches"),
+    ],
+)
+def test_c02_is_as_recorded_and_turns_with_swapped_arms(measurement, a, b, part):
     chapter, rows = gatys()
-    told = chapter.c02_verdict(results.facts("gatys", rows))
-    for only, a, b, part in (
-        ("content_kept", "20", "100000", "loses the content at large weights"),
-        ("optimiser_loss", "L-BFGS", "Adam, step 0.3", "depends on the step size"),
-        ("patch_distance", "100000", "painting", "copies patches of the style"),
-    ):
-        turned = chapter.c02_verdict(results.facts("gatys", swapped(rows, a, b, only)))
-        assert part in told and isinstance(turned[part], bool)
-        if told[part]:
-            assert not turned[part], part
+    told = chapter.c02_parts(results.facts("gatys", rows))
+    turned = chapter.c02_parts(results.facts("gatys", swapped(rows, a, b, measurement)))
+    assert turned[part] is not told[part], part
+
+
+def test_c02_sees_a_collapse_a_start_that_does_not_matter_and_one_step_size_for_all():
+    chapter, rows = gatys()
+
+    def with_values(name, value, arm=None):
+        return results.facts(
+            "gatys", [{**r, "value": value} if r["name"] == name and arm in (None, r["arm"]) else r for r in rows]
+        )
+
+    assert chapter.c02_parts(with_values("sameness", 0.9))["collapses to one picture"]
+    assert not chapter.c02_parts(with_values("content_kept from the photograph", 0.0))["depends on the start"]
+    assert not chapter.c02_parts(with_values("optimiser_loss", 1.0))["depends on Adam's step size"]
 
 
 def test_smoke_uses_recorded_results_and_refuses_those_of_other_code(monkeypatch):

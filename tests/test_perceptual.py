@@ -49,6 +49,13 @@ def test_gram_is_the_same_for_any_memory_layout():
     torch.testing.assert_close(perceptual.gram_matrix(last), perceptual.gram_matrix(features))
 
 
+@pytest.mark.parametrize("divide_by", ["hw", "chw", "none"])
+def test_the_gradient_of_the_gram_matrix_is_right_once_and_twice(divide_by):
+    features = random((2, 3, 2, 4)).requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda f: perceptual.gram_matrix(f, divide_by), features)
+    assert torch.autograd.gradgradcheck(lambda f: perceptual.gram_matrix(f, divide_by), features)
+
+
 def test_relative_style_loss_is_one_for_a_blank_result():
     gram = perceptual.gram_matrix(random((1, 4, 5, 5)))
     assert perceptual.relative_style_loss(torch.zeros_like(gram), gram).item() == pytest.approx(1)

@@ -7,6 +7,20 @@ Every function is first built in the chapter `1_optimization/gatys`; a test hold
 import torch
 
 
+class _Products(torch.autograd.Function):
+    """F^T F of matrices F (B, M, N). The gradient is one product, F (g + g^T), where autograd would make two."""
+
+    @staticmethod
+    def forward(ctx, flat):
+        ctx.save_for_backward(flat)
+        return flat.transpose(1, 2) @ flat
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (flat,) = ctx.saved_tensors
+        return flat @ (gradient + gradient.transpose(1, 2))
+
+
 def gram_matrix(features, divide_by="hw"):
     """Gram matrices G = F F^T / M of feature maps (B, C, H, W), as (B, C, C).
 
@@ -14,10 +28,9 @@ def gram_matrix(features, divide_by="hw"):
     (the paper, which puts the factor into the loss). Each picture is divided by its own M, so pictures of
     different sizes can be compared. Source: Gatys et al. 2016, eq. 3.
     """
-    batch, channels, height, width = features.shape
-    flat = features.reshape(batch, channels, height * width)
+    _, channels, height, width = features.shape
     divisor = {"hw": height * width, "chw": channels * height * width, "none": 1}[divide_by]
-    return flat @ flat.transpose(1, 2) / divisor
+    return _Products.apply(features.permute(0, 2, 3, 1).flatten(1, 2)) / divisor  # no copy if channels-last
 
 
 def content_loss(features, target):

@@ -21,7 +21,7 @@ import torch
 from stlib import backbones, images, runtime, stylize
 from stlib.losses.perceptual import content_loss, gram_matrix, relative_style_loss
 
-CONTENT, STYLE, WEIGHT, STEPS = "tuebingen", "starry_night", 20.0, 100
+CONTENT, STYLE, WEIGHT, STEPS = "tuebingen", "starry_night", 30.0, 100
 
 
 def objective(content, style):
@@ -119,7 +119,16 @@ def main():
     for size in options.sizes:
         done = {}
         for arm in ("tutorial", "ours"):
-            command = [sys.executable, __file__, "--arm", arm, "--sizes", str(size), "--closures", str(options.closures)]
+            command = [
+                sys.executable,
+                __file__,
+                "--arm",
+                arm,
+                "--sizes",
+                str(size),
+                "--closures",
+                str(options.closures),
+            ]
             done[arm] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         goal_seconds, goal = done["tutorial"]["trace"][-1]
         reached = next((seconds for seconds, loss in done["ours"]["trace"] if loss <= goal), float("nan"))
