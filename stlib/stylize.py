@@ -12,7 +12,7 @@ from stlib import backbones, images, runtime
 from stlib.losses.perceptual import content_loss, gram_matrix, relative_style_loss, total_variation
 
 STYLE_LAYERS = {
-    "squeezenet": "relu1 fire2 fire3 fire4 fire5 fire6 fire7 fire8".split(),  # fire9 converges slowly and greys the picture
+    "squeezenet": "relu1 fire2 fire3 fire4 fire5 fire6 fire7 fire8".split(),  # fire9 converges slowly and greys
     "vgg16": "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1".split(),
     "vgg19": "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1".split(),
 }

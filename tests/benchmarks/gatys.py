@@ -119,16 +119,8 @@ def main():
     for size in options.sizes:
         done = {}
         for arm in ("tutorial", "ours"):
-            command = [
-                sys.executable,
-                __file__,
-                "--arm",
-                arm,
-                "--sizes",
-                str(size),
-                "--closures",
-                str(options.closures),
-            ]
+            command = [sys.executable, __file__, "--arm", arm, "--sizes", str(size)]
+            command += ["--closures", str(options.closures)]
             done[arm] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         goal_seconds, goal = done["tutorial"]["trace"][-1]
         reached = next((seconds for seconds, loss in done["ours"]["trace"] if loss <= goal), float("nan"))
