@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 SCALE ?= lesson
+# Threads that wait must not spin: on a machine with other work, spinning makes torch 20 times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
 PARTS = lint unit notebooks book browser
 python = .venv/bin/python
 pip = $(python) -m pip install -qq --disable-pip-version-check --constraint constraints.txt

@@ -16,6 +16,8 @@ from pathlib import Path
 
 from stlib import COURSE, __version__, doctor
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads crawl on a machine with other work
+
 METHODS = {"gatys": "gatys"}  # what --method accepts: the function of stlib.stylize that does it
 BACKBONES = {"squeezenet": 4, "vgg16": 8, "vgg19": 8}  # kB of memory a pixel of the result takes, measured on a CPU
 SIZES, STEPS = (32, 4096), (1, 100_000)  # 32: smaller pictures do not reach the deepest layers

@@ -22,7 +22,7 @@ def to_array(picture):
     return (picture.permute(1, 2, 0).numpy() * 255).round().astype(numpy.uint8)
 
 
-def show(figure, alt, kind="png", quality=82, dpi=90):
+def show(figure, alt, kind="png", quality=72, dpi=90):
     """Display a matplotlib figure as a PNG (lines) or JPEG (pictures) with its alt text, and close it."""
     if not alt or not alt.strip():
         plt.close(figure)
@@ -34,7 +34,7 @@ def show(figure, alt, kind="png", quality=82, dpi=90):
     display(Image(buffer.getvalue(), format=kind, alt=" ".join(alt.split())))
 
 
-def grid(pictures, alt, rows=None, columns=None, titles=None, title=None, width=9.0, quality=82, cells=None):
+def grid(pictures, alt, rows=None, columns=None, titles=None, title=None, width=9.0, quality=72):
     """Show pictures as a labelled grid.
 
     `pictures`: a list of rows, each a list of tensors (3, H, W) or (1, 3, H, W) in [0, 1] (None leaves a gap); a flat

@@ -20,7 +20,7 @@ HANDLER = (
 )
 
 
-def twin(frames, labels, alt, title, start=0, quality=78):
+def twin(frames, labels, alt, title, start=0, quality=70):
     """HTML of a slider through `frames` (tensors (1, 3, H, W) in [0, 1]) with one label and one alt text each.
 
     `alt` is a list of texts, or one text with `{label}` in it.
