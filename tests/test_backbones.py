@@ -168,6 +168,6 @@ def test_the_real_weights_know_a_cat_and_a_coffee():
     assert sum(p.numel() for p in network.parameters()) == 1_248_424
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbones.MEAN, backbones.STD))
     for name, label in (("chelsea", 285), ("coffee", 967)):  # ImageNet: Egyptian cat, espresso
-        x = images.crop(images.resize(images.picture(name), 227), 227, 227)
+        x = images.crop(images.picture(name, 256), 227, 227)  # as in training: 256, then the middle
         scores = network((x - mean) / std).softmax(1)[0]
         assert scores.argmax() == label and scores[label] > 0.6

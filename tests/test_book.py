@@ -49,7 +49,7 @@ def html():
     if named:
         assert built.exists(), f"STLIB_BOOK_HTML is {named}, but there is no built book: run `make book`."
     elif not built.exists() or built.stat().st_mtime < newest_source():
-        command = [sys.executable, "-m", "jupyter_book", "build", ".", "--all", "-W", "-n", "--keep-going"]
+        command = [Path(sys.executable).parent / "jupyter-book", "build", ".", "--all", "-W", "-n", "--keep-going"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
