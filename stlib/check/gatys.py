@@ -63,7 +63,7 @@ def shuffle(answer):
         raise Wrong("the values themselves changed; a permutation only moves them.")
     old, new = features.flatten(2)[0], result.flatten(2)[0]
     if torch.allclose(new @ new.T, old @ old.T):
-        if torch.equal(result.roll(1, 3), features) or (new != old).any(dim=0).double().mean() < 0.5:
+        if (new != old).any(dim=0).double().mean() < 0.5:
             raise Wrong("only a few positions moved: permute all H W of them at random.")
         return
     if torch.allclose(new.sort(dim=1).values, old.sort(dim=1).values):
