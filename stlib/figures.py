@@ -28,7 +28,7 @@ def show(figure, alt, kind="png", quality=72, dpi=90):
         plt.close(figure)
         raise ValueError("show() needs alt text: one or two sentences on what the figure shows.")
     buffer = io.BytesIO()
-    options = {"pil_kwargs": {"quality": quality, "optimize": True}} if kind == "jpeg" else {}
+    options = {"pil_kwargs": {"optimize": True} | ({"quality": quality} if kind == "jpeg" else {})}
     figure.savefig(buffer, format=kind, dpi=dpi, facecolor="white", bbox_inches="tight", **options)
     plt.close(figure)
     display(Image(buffer.getvalue(), format=kind, alt=" ".join(alt.split())))
