@@ -78,7 +78,7 @@ def command(*arguments, **options):
     return subprocess.Popen(
         [sys.executable, *options.pop("python", []), "-m", "stlib", *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's background job ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a background job ignores it
         **options,
     )  # fmt: skip
 
