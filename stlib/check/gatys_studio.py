@@ -10,7 +10,7 @@ def _double(*shape, seed):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-@exercise("a call costs its pixels, so four small scales together cost less than the last one.")
+@exercise("a call costs its pixels, so the three small scales together cost less than the last one.")
 def equal_cost(answer):
     """Closure calls at the last size that cost as many pixels as `calls[k]` calls at `sizes[k]` pixels."""
     for sizes, calls in (([128, 256, 512], [60, 60, 30]), ([100, 300], [90, 10]), ([64], [7])):
