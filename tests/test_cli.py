@@ -41,7 +41,7 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """A method that only looks as if it painted, and remembers what it was asked."""
-    asked = SimpleNamespace(calls=[], weights="real ones")
+    asked = SimpleNamespace(calls=[], weights="real ones", error=None)
 
     def gatys(
         content,
@@ -56,6 +56,8 @@ def quick(monkeypatch):
         callback=None,
     ):
         asked.calls.append({**locals()})
+        if asked.error:
+            raise asked.error
         callback(1, 2, 0.5)
         callback(2, 2, 0.25)
         print("a method may print")
@@ -184,25 +186,10 @@ def test_a_pipe_is_not_waited_for(capsys, quick):
         (ModuleNotFoundError("No module named 'tqdm'", name="tqdm"), "tqdm is not installed; `python -m stlib doctor`"),
     ],
 )
-def test_trouble_during_the_work_is_one_sentence_and_leaves_the_old_file(capsys, monkeypatch, error, sentence):
+def test_trouble_during_the_work_is_one_sentence_and_leaves_the_old_file(capsys, quick, error, sentence):
     images.write(torch.zeros(1, 3, 4, 4), "out.png")
     old, before = Path("out.png").read_bytes(), sorted(Path().iterdir())
-
-    def fails(
-        content,
-        style,
-        *,
-        backbone="squeezenet",
-        steps=7,
-        style_weight=20.0,
-        keep_colors_of_content=False,
-        seed=0,
-        device=None,
-        callback=None,
-    ):
-        raise error
-
-    monkeypatch.setattr(stylize, "gatys", fails)
+    quick.error = error
     code, out, err = run(capsys, "stylize", *GOOD, "--size", "40")
     assert code == 2 and out == "" and err.count("\n") == 1 and re.search(sentence, err), err
     assert Path("out.png").read_bytes() == old and sorted(Path().iterdir()) == before
