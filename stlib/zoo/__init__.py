@@ -1,0 +1,196 @@
+"""Weights trained by this project and shipped with it: saving, loading, verifying. Only `save` and `load` need torch.
+
+A network is a pair of files in `stlib/zoo/weights`: NAME.json, the record of its training, and its state dict in half
+precision, NAME.HASH.safetensors, where HASH is the beginning of its SHA-256. The record names the weights that belong
+to it and is replaced in one step after they are written: a kill while saving leaves the old pair or the new one.
+`python -m stlib.zoo list` shows what is there, `python -m stlib.zoo verify` checks it.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from stlib import chapters
+
+FOLDER = Path(__file__).parent / "weights"
+FIELDS = (
+    *("name", "chapter", "description", "licence", "parameters", "bytes", "sha256", "settings", "training"),
+    *("date", "device", "versions", "code_hash", "stlib_hash"),
+)
+LARGEST = 65504  # the largest number of float16
+RESTORE = "reinstall the course, or in a checkout run `git checkout -- stlib/zoo/weights`"
+
+
+class ZooError(LookupError):
+    """A network cannot be saved, found, trusted or loaded; one sentence says why and what to do."""
+
+
+def names(folder=FOLDER):
+    """The names of all networks in `folder`, sorted; by default those shipped with the course."""
+    return sorted(path.stem for path in Path(folder).glob("*.json"))
+
+
+def record(name, folder=FOLDER):
+    """The record of a network's training: a dict with all of `FIELDS`; `training` holds what that run measured.
+
+    `parameters` counts numbers, `bytes` is the size of the file of weights, `code_hash` that of the cells of the
+    chapter's notebook tagged `zoo`. Raises ZooError for an unknown name and for a damaged record.
+    """
+    known = names(folder)
+    if name not in known:
+        raise ZooError(f"There is no network {name!r} in the zoo; there are: {', '.join(known) or 'none yet'}.")
+    try:
+        about = dict(json.loads((Path(folder) / f"{name}.json").read_text(encoding="utf8")))
+    except (ValueError, TypeError):
+        raise ZooError(f"The record {name}.json was changed or cut short: {RESTORE}.") from None
+    return _complete(about)
+
+
+def save(name, module, *, chapter, description, settings, training, folder=FOLDER):
+    """Write the weights of `module` and the record of their training, in place of an earlier pair; return the record.
+
+    Floating-point tensors are rounded to float16, which keeps 11 significant bits: measure on what `load` returns.
+    `settings` (a dict, or what `runtime.settings` returns) is what the network was trained with, `training` (a dict)
+    what the run measured: scalar tensors are written as numbers, what JSON does not know as text.
+    Raises ZooError, and writes nothing, for a name that is not made of a-z, 0-9 and _, for an empty entry of the
+    record, a value that is not finite or exceeds 65504, and a chapter without a cell tagged `zoo`.
+    """
+    from safetensors.torch import save as pack
+
+    from stlib import runtime
+
+    if not re.fullmatch(r"[a-z0-9_]+", name):
+        raise ZooError(f"{name!r} cannot be the name of a network: use a-z, 0-9 and _ only.")
+    data = pack({key: _half(key, tensor) for key, tensor in module.state_dict().items()})
+    about = {
+        "name": name,
+        "chapter": chapter,
+        "description": description,
+        "licence": "MIT",
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "settings": settings if isinstance(settings, dict) else vars(settings),
+        "training": training,
+        "date": datetime.date.today().isoformat(),
+        "device": runtime.hardware(),
+        "versions": runtime.versions(),
+        "code_hash": _code_hash(chapter),
+        "stlib_hash": chapters.stlib_hash(),
+    }
+    text = json.dumps(_complete(about), indent=1, ensure_ascii=False, default=_plain) + "\n"
+
+    path, part = _path(about, folder), Path(folder) / f"{name}.part"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(data)
+    os.replace(part, path)  # beside the old weights, which the old record still names
+    chapters.write_text(path.parent / f"{name}.json", text)  # from here on the new pair counts
+    for other in path.parent.glob(f"{name}.*.safetensors"):
+        if other != path:
+            other.unlink()
+    return json.loads(text)
+
+
+def load(name, module, folder=FOLDER):
+    """Load the weights called `name` into `module`, check them first, and return the module in evaluation mode.
+
+    The numbers take the dtype and the device of the module's own (float32 as a rule). `module.name` and
+    `module.weights` are set for `runtime.colophon`. Raises ZooError, and leaves the module as it was, for an unknown
+    name, a file that is missing, cut short or changed (SHA-256), and a module of another architecture.
+    """
+    from safetensors.torch import load as unpack
+
+    about = record(name, folder)
+    state = unpack(_read(about, folder))
+    there = {key: tuple(tensor.shape) for key, tensor in state.items()}
+    wanted = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
+    wrong = sorted(key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key))
+    if wrong:
+        sizes = f"it has {there.get(wrong[0], 'nothing')}, the module {wanted.get(wrong[0], 'nothing')}"
+        advice = f"build the module as the chapter {about['chapter']!r} does"
+        raise ZooError(f"{name!r} does not fit this module: at {wrong[0]!r} {sizes}; {advice}.")
+    module.load_state_dict(state)
+    module.name = name
+    module.weights = f"trained in the chapter {about['chapter']!r}, sha256 {about['sha256'][:12]}"
+    return module.eval()
+
+
+def problems(name, folder=FOLDER):
+    """What is wrong with a network: a list of sentences, empty when all is well. Needs no torch.
+
+    Looked at are: the record, which must be complete; the SHA-256 and size of the weights; that all their numbers are
+    finite; and in a checkout, that the chapter's cells tagged `zoo` are still those the network was trained with.
+    """
+    import numpy
+    from safetensors.numpy import load as unpack
+
+    try:
+        about = record(name, folder)
+        data = _read(about, folder)
+    except ZooError as error:
+        return [str(error)]
+    bad = [key for key, tensor in unpack(data).items() if not numpy.isfinite(tensor).all()]
+    found = [f"It has numbers that are not finite, in: {', '.join(bad)}."] if bad else []
+    if (about["name"], about["bytes"]) != (name, len(data)):
+        found.append("Its record gives another name or size.")
+    try:
+        if chapters.root() and _code_hash(about["chapter"]) != about["code_hash"]:
+            again = f"execute the chapter {about['chapter']!r} at scale zoo"
+            found.append(f"It was trained with other code than its chapter has now: {again}.")
+    except LookupError as error:
+        found.append(str(error))
+    return found
+
+
+def _path(about, folder):
+    return Path(folder) / f"{about['name']}.{about['sha256'][:12]}.safetensors"
+
+
+def _read(about, folder):
+    """The bytes of the weights that a record names; ZooError when they are not there or are others."""
+    path = _path(about, folder)
+    if not path.is_file():
+        raise ZooError(f"The weights {path.name} are missing: {RESTORE}.")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != about["sha256"]:
+        raise ZooError(f"The file of weights {path.name} was changed or cut short: {RESTORE}.")
+    return data
+
+
+def _complete(about):
+    empty = [field for field in FIELDS if not about.get(field)]
+    if empty:
+        raise ZooError(f"The record of {about.get('name')!r} lacks: {', '.join(empty)}.")
+    return about
+
+
+def _half(key, tensor):
+    """A tensor of a state dict as it is stored: float16 where it is floating-point, in its own memory, on the CPU."""
+    tensor = tensor.detach().cpu().clone().contiguous()
+    if not tensor.is_floating_point():
+        return tensor
+    if not tensor.isfinite().all():
+        raise ZooError(f"{key!r} has numbers that are not finite, NaN or infinite: nothing was saved.")
+    if not (half := tensor.half()).isfinite().all():
+        raise ZooError(
+            f"{key!r} has numbers beyond {LARGEST}, the largest that half precision holds: nothing was saved."
+        )
+    return half
+
+
+def _plain(value):
+    return value.item() if getattr(value, "ndim", None) == 0 else str(value)
+
+
+def _code_hash(chapter):
+    """The present hash of the cells tagged `zoo` of a chapter's notebook."""
+    path = chapters.find(chapter)
+    if path is None:
+        raise ZooError("Weights are saved in a checkout of the course only: their record holds the notebook's hash.")
+    notebook = chapters.read(path)
+    if not any(cell["cell_type"] == "code" and "zoo" in chapters.tags(cell) for cell in notebook["cells"]):
+        raise ZooError(f"The chapter {chapter!r} has no code cell tagged `zoo`, which would say how it was trained.")
+    return chapters.code_hash(notebook, "zoo")

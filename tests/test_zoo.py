@@ -1,0 +1,361 @@
+"""Weights trained by this project: what is saved is loaded, what was changed is refused, what is shipped is whole."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from stlib import chapters, zoo
+from stlib.zoo.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[1]
+ABOUT = {
+    "chapter": "toy",
+    "description": "A toy.",
+    "settings": {"steps": 3, "rate": 0.1},
+    "training": {"steps": 3, "seconds": 0.5, "loss": torch.tensor(0.25), "pictures": Path("three.png")},
+}
+
+
+def toy(seed=0):
+    """A network whose numbers are float16 values, with the whole number that batch normalisation keeps."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
+    module(torch.rand(2, 3, 8, 8))
+    return module.half().float()
+
+
+def same(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def write_chapter(path, zoo_cell):
+    cells = [("import torch", []), (zoo_cell, ["zoo"])]
+    cells = [{"cell_type": "code", "metadata": {"tags": tags}, "source": source} for source, tags in cells]
+    path.write_text(json.dumps({"cells": cells}))
+
+
+@pytest.fixture
+def chapter(tmp_path, monkeypatch):
+    """The notebook of the chapter `toy`, which trains networks."""
+    path = tmp_path / "toy.ipynb"
+    write_chapter(path, "train()")
+    monkeypatch.setattr(chapters, "find", lambda name: path)
+    return path
+
+
+@pytest.fixture
+def folder(chapter, tmp_path):
+    """A zoo with one network, `toy_net`."""
+    folder = tmp_path / "deep" / "weights"
+    zoo.save("toy_net", toy(), **ABOUT, folder=folder)
+    return folder
+
+
+def weights(folder):
+    (path,) = folder.glob("toy_net.*.safetensors")
+    return path
+
+
+def edit_record(folder, **fields):
+    path = folder / "toy_net.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf8")), **fields}))
+
+
+def command(*arguments):
+    return subprocess.run([sys.executable, "-m", "stlib.zoo", *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+# Saving and loading ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_saved_is_loaded_exactly_where_it_is_float16(folder):
+    module = toy(seed=1).train()
+    assert zoo.load("toy_net", module, folder) is module and not module.training
+    assert same(module, toy()) and module[0].weight.dtype == torch.float32
+    assert module[1].num_batches_tracked.dtype == torch.int64
+    assert zoo.names(folder) == ["toy_net"] and len(list(folder.iterdir())) == 2
+
+
+def test_other_numbers_are_rounded_to_11_significant_bits(chapter, tmp_path):
+    module, loaded = nn.Linear(50, 50), nn.Linear(50, 50)
+    zoo.save("toy_net", module, **ABOUT, folder=tmp_path)
+    zoo.load("toy_net", loaded, tmp_path)
+    assert not same(module, loaded)
+    torch.testing.assert_close(loaded.weight, module.weight, rtol=2**-11, atol=2**-25)
+    assert weights(tmp_path).stat().st_size < 2 * 2550 + 300
+
+
+def test_the_numbers_take_the_dtype_of_the_module(folder):
+    assert zoo.load("toy_net", toy(1).double(), folder)[0].weight.dtype == torch.float64
+
+
+def test_tensors_that_share_memory_are_saved(chapter, tmp_path):
+    module = nn.ModuleList([nn.Linear(2, 2).half()] * 2)
+    zoo.save("toy_net", module, **ABOUT, folder=tmp_path)
+    assert same(zoo.load("toy_net", nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]), tmp_path), module.float())
+
+
+def test_the_record_says_how_it_was_made(folder, chapter):
+    about = zoo.record("toy_net", folder)
+    assert tuple(about) == zoo.FIELDS
+    assert about["parameters"] == 4 * 3 * 9 + 4 + 4 + 4 and about["bytes"] == weights(folder).stat().st_size
+    assert about["code_hash"] == chapters.code_hash(chapters.read(chapter), "zoo")
+    assert about["settings"] == ABOUT["settings"] and about["licence"] == "MIT"
+    assert about["training"] == {"steps": 3, "seconds": 0.5, "loss": 0.25, "pictures": "three.png"}
+
+
+def test_save_returns_the_record_and_takes_the_settings_of_a_chapter(chapter, tmp_path):
+    from stlib import runtime
+
+    settings = runtime.settings(smoke={"steps": 3})
+    returned = zoo.save("toy_net", toy(), **{**ABOUT, "settings": settings}, folder=tmp_path)
+    assert returned == zoo.record("toy_net", tmp_path) and returned["settings"]["steps"] == 3
+
+
+def test_a_loaded_network_can_stand_in_the_colophon(folder, capsys):
+    from stlib import runtime
+
+    runtime.colophon(zoo.load("toy_net", toy(1), folder))
+    sha256 = zoo.record("toy_net", folder)["sha256"][:12]
+    assert f"weights   toy_net: trained in the chapter 'toy', sha256 {sha256}" in capsys.readouterr().out
+
+
+def test_saving_again_replaces_the_pair(folder):
+    zoo.save("toy_net_2", toy(2), **ABOUT, folder=folder)
+    for _ in range(2):
+        zoo.save("toy_net", toy(1), **ABOUT, folder=folder)
+    assert same(zoo.load("toy_net", toy(), folder), toy(1)) and same(zoo.load("toy_net_2", toy(), folder), toy(2))
+    assert len(list(folder.iterdir())) == 4
+
+
+# What is not saved ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value, told", [(65520.0, "beyond 65504"), (float("inf"), "that are not finite"), (float("nan"), "that are")]
+)
+def test_a_number_that_half_precision_does_not_hold_is_refused(folder, value, told):
+    module = toy(1)
+    module[1].running_var[2] = value
+    with pytest.raises(zoo.ZooError, match=f"'1.running_var' has numbers {told}.*nothing was saved"):
+        zoo.save("toy_net", module, **ABOUT, folder=folder)
+    assert same(zoo.load("toy_net", toy(1), folder), toy()) and len(list(folder.iterdir())) == 2
+
+
+def test_the_largest_number_of_half_precision_is_saved(chapter, tmp_path):
+    module = toy()
+    module[1].running_var[2] = zoo.LARGEST
+    zoo.save("toy_net", module, **ABOUT, folder=tmp_path)
+    assert zoo.load("toy_net", toy(1), tmp_path)[1].running_var[2] == zoo.LARGEST
+
+
+@pytest.mark.parametrize("name", ["", "Toy", "../toy", "toy.net", "toy net"])
+def test_a_name_is_made_of_small_letters(chapter, tmp_path, name):
+    with pytest.raises(zoo.ZooError, match="cannot be the name"):
+        zoo.save(name, toy(), **ABOUT, folder=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("field, empty", [("description", ""), ("settings", {}), ("training", {})])
+def test_an_incomplete_record_is_not_written(chapter, tmp_path, field, empty):
+    with pytest.raises(zoo.ZooError, match=f"The record of 'toy_net' lacks: {field}"):
+        zoo.save("toy_net", toy(), **{**ABOUT, field: empty}, folder=tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_chapter_that_does_not_say_how_it_trains_is_refused(chapter, tmp_path, monkeypatch):
+    write_chapter(chapter, "train()")
+    chapter.write_text(chapter.read_text().replace('"zoo"', '"method"'))
+    with pytest.raises(zoo.ZooError, match="no code cell tagged `zoo`"):
+        zoo.save("toy_net", toy(), **ABOUT, folder=tmp_path)
+    monkeypatch.setattr(chapters, "find", lambda name: None)
+    with pytest.raises(zoo.ZooError, match="in a checkout of the course only"):
+        zoo.save("toy_net", toy(), **ABOUT, folder=tmp_path)
+
+
+def test_a_kill_at_any_step_leaves_the_old_pair_or_the_new_one(folder, monkeypatch):
+    """Every call that changes the folder is let through, or killed, in turn; and after each the zoo is whole."""
+    steps = [(Path, "write_bytes"), (os, "replace"), (chapters, "write_text"), (Path, "unlink")]
+
+    def kill_at(number):
+        done = []
+
+        def counted(real):
+            def call(*arguments, **options):
+                done.append(real)
+                if len(done) == number:
+                    raise KeyboardInterrupt
+                return real(*arguments, **options)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for place, name in steps:
+                patch.setattr(place, name, counted(getattr(place, name)))
+            zoo.save("toy_net", toy(1), **ABOUT, folder=folder)
+
+    seen = []
+    for number in range(1, 6):  # write_bytes, replace, write_text, the replace in it, unlink
+        zoo.save("toy_net", toy(0), **ABOUT, folder=folder)
+        with pytest.raises(KeyboardInterrupt):
+            kill_at(number)
+        assert zoo.problems("toy_net", folder) == []
+        seen.append(same(zoo.load("toy_net", toy(2), folder), toy(1)))
+    assert seen == [False, False, False, False, True]
+    kill_at(6)
+    assert weights(folder).exists(), "there is more than one file of weights"
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def damaged(folder, how):
+    path = weights(folder)
+    data = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    else:
+        changed = {"one byte": data[:-9] + bytes([data[-9] ^ 1]) + data[-8:], "short": data[:-1], "empty": b""}
+        path.write_bytes(changed[how])
+
+
+@pytest.mark.parametrize("how", ["one byte", "short", "empty", "missing"])
+def test_a_damaged_file_is_refused_by_load_and_by_verify(folder, how):
+    damaged(folder, how)
+    told = "are missing" if how == "missing" else "was changed or cut short"
+    module = toy(1)
+    with pytest.raises(zoo.ZooError, match=told + ": reinstall the course, or .*git checkout") as error:
+        zoo.load("toy_net", module, folder)
+    assert "\n" not in str(error.value) and same(module, toy(1))
+    assert zoo.problems("toy_net", folder) == [str(error.value)]
+    done = command("verify", "--folder", folder)
+    assert done.returncode == 1 and told in done.stdout and not done.stderr
+    assert done.stdout.endswith("1 checked, 1 with problems.\n")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "3", "\xff"])
+def test_a_damaged_record_is_a_sentence(folder, text):
+    (folder / "toy_net.json").write_text(text, encoding="latin-1")
+    with pytest.raises(zoo.ZooError, match="toy_net.json was changed or cut short: reinstall"):
+        zoo.load("toy_net", toy(), folder)
+    done = command("list", "--folder", folder)
+    assert done.returncode == 1 and done.stderr.startswith("The record toy_net.json was changed")
+    assert main(["verify", "--folder", str(folder)]) == 1
+
+
+def test_a_record_that_lacks_something_or_tells_other_things(folder):
+    edit_record(folder, bytes=1)
+    assert zoo.problems("toy_net", folder) == ["Its record gives another name or size."]
+    edit_record(folder, training={}, licence="")
+    assert zoo.problems("toy_net", folder) == ["The record of 'toy_net' lacks: licence, training."]
+
+
+def test_an_unknown_name_lists_the_known(folder, tmp_path):
+    with pytest.raises(zoo.ZooError, match="There is no network 'other' in the zoo; there are: toy_net."):
+        zoo.load("other", toy(), folder)
+    with pytest.raises(zoo.ZooError, match="there are: none yet"):
+        zoo.record("../deep/weights/toy_net", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "module, at",
+    [
+        (nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), r"'0.bias' it has \(4,\), the module \(5,\)"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3)), r"'1.bias' it has \(4,\), the module nothing"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(2, 2)), "'2.bias' it has nothing"),
+    ],
+)
+def test_a_module_of_another_architecture_is_refused_and_left_alone(folder, module, at):
+    before = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+    with pytest.raises(zoo.ZooError, match=f"'toy_net' does not fit this module: at {at}.* as the chapter 'toy' does"):
+        zoo.load("toy_net", module, folder)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in module.state_dict().items())
+
+
+# Listing and verifying ------------------------------------------------------------------------------------------------
+
+
+def test_a_stale_code_hash_is_reported(folder, chapter, capsys):
+    assert main(["verify", "--folder", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["toy_net", "well"]
+    write_chapter(chapter, "train_longer()")
+    assert main(["verify", "--folder", str(folder)]) == 1
+    assert "trained with other code than its chapter has now: execute the chapter 'toy'" in capsys.readouterr().out
+    zoo.load("toy_net", toy(1), folder)  # is still possible: the weights are what they were
+
+
+def test_a_chapter_that_is_gone_is_reported_in_a_checkout_only(folder, monkeypatch):
+    monkeypatch.undo()
+    assert zoo.problems("toy_net", folder) == ["There is no chapter 'toy' in notebooks/."]
+    monkeypatch.setattr(chapters, "root", lambda: None)
+    assert zoo.problems("toy_net", folder) == []
+
+
+def test_numbers_that_are_not_finite_are_reported(folder, monkeypatch):
+    module = toy()
+    module[0].bias.data[1] = float("nan")
+    monkeypatch.setattr(zoo, "_half", lambda key, tensor: tensor.clone().contiguous())
+    zoo.save("toy_net", module, **ABOUT, folder=folder)
+    assert zoo.problems("toy_net", folder) == ["It has numbers that are not finite, in: 0.bias."]
+
+
+def test_the_list_is_a_table(folder):
+    done = command("list", "--folder", folder)
+    assert done.returncode == 0 and not done.stderr
+    head, row = done.stdout.splitlines()
+    assert head.split() == ["name", "chapter", "size", "parameters", "what"]
+    assert row.split() == ["toy_net", "toy", "0.00", "MB", "120", "A", "toy."]
+
+
+def test_listing_and_verifying_need_no_torch(folder):
+    code = f"""
+import sys
+sys.modules["torch"] = None
+from stlib import chapters
+from stlib.zoo.__main__ import main
+chapters.root = lambda: None
+sys.exit(main(["list", "--folder", {str(folder)!r}]) or main(["verify", "--folder", {str(folder)!r}]))"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "toy_net                  well" in done.stdout, done.stderr
+
+
+# What is shipped ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_a_shipped_network_is_whole(name):
+    assert zoo.problems(name) == []
+    about = zoo.record(name)
+    assert about["licence"] == "MIT" and about["description"].endswith(".")
+
+
+def test_the_shipped_zoo_is_small_and_holds_nothing_else():
+    files = [path for path in zoo.FOLDER.glob("*") if path.suffix != ".part"]
+    assert len(files) == 2 * len(zoo.names()), "a file of weights is here that no record names: delete it"
+    assert sum(path.stat().st_size for path in files) <= 30e6
+    for task in ("list", "verify"):
+        done = command(task)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_weights_travel_in_the_wheel(folder, tmp_path):
+    source = tmp_path / "source"
+    for name in ("stlib", "book", "requirements"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-text"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(folder, source / "stlib" / "zoo" / "weights", dirs_exist_ok=True)
+    build = "from setuptools import setup; setup()"
+    arguments = [sys.executable, "-c", build, "-q", "build", "--build-base", tmp_path / "build"]
+    done = subprocess.run(arguments, cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    there = tmp_path / "build" / "lib" / "stlib" / "zoo" / "weights"
+    assert {weights(folder).name, "toy_net.json"} <= {path.name for path in there.iterdir()}
