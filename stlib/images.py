@@ -225,6 +225,32 @@ def match_luminance(picture, target):
     return grey.clamp(0, 1).expand(-1, 3, -1, -1)
 
 
+def coral(picture, target):
+    """`picture` (1, 3, H, W) with the colours of `target` (1, 3, h, w): its means, deviations and correlations.
+
+    CORrelation ALignment as in AdaIN's released code: both are standardised per channel, the 3 x 3 scatter matrices
+    get the identity added (so that a grey picture stays finite), and the result is not clamped. Sun et al. 2016.
+    """
+    (z, *_), (z_t, mean_t, std_t) = _standardised(picture), _standardised(target)
+    eye = torch.eye(3, dtype=z.dtype, device=z.device)
+    scatter, scatter_t = z @ z.T + eye, z_t @ z_t.T + eye
+    recoloured = _matrix_power(scatter_t, 0.5) @ _matrix_power(scatter, -0.5) @ z
+    return (recoloured * std_t + mean_t).view_as(picture)
+
+
+def _standardised(picture):
+    """Pixels (3, H W) with mean 0 and deviation 1, and the (3, 1) means and deviations they had."""
+    pixels = picture.flatten(2)[0]
+    mean, std = pixels.mean(1, keepdim=True), pixels.std(1, keepdim=True)
+    return (pixels - mean) / std.clamp_min(torch.finfo(pixels.dtype).eps), mean, std
+
+
+def _matrix_power(matrix, exponent):
+    """Power of a symmetric positive matrix (n, n)."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors @ torch.diag(values.pow(exponent)) @ vectors.T
+
+
 def picture(name, size=None):
     """A photograph or painting by name, as a tensor; with `size` its shorter side is scaled to that many pixels.
 

@@ -1,15 +1,18 @@
 """Style transfer as functions: pictures in, picture out. The command line calls these.
 
-Every part is first built in a chapter (`gatys`, `gatys_studio`); tests hold chapter and function equal.
+Every part is first built in a chapter (`gatys`, `gatys_studio`, `adain`); tests hold chapter and function equal.
 """
 
+from functools import lru_cache
 from types import SimpleNamespace
 
 import torch
 from torch.nn import functional
 
-from stlib import backbones, images, runtime
+from stlib import backbones, images, runtime, zoo
 from stlib.losses.perceptual import content_loss, gram_matrix, relative_style_loss, total_variation
+from stlib.nets.adain import LAYER, Decoder, encode
+from stlib.nets.normalization import instance_norm, spatial_moments
 
 STYLE_LAYERS = {
     "squeezenet": "relu1 fire2 fire3 fire4 fire5 fire6 fire7 fire8".split(),  # fire9 converges slowly and greys
@@ -151,3 +154,104 @@ def gatys(
     return SimpleNamespace(
         picture=picture.cpu(), content_loss=parts.content.item(), style_loss=parts.style.item(), weights=network.weights
     )
+
+
+# AdaIN ---------------------------------------------------------------------------------------------------------------
+
+ENCODER_CONTEXT, DECODER_CONTEXT = 48, 6  # pixels, positions: what lies further off does not change a value
+
+
+def in_tiles(function, x, tile, context, scale, report=lambda: None):
+    """`function(x)` for a map x (B, C, H, W), computed tile by tile, so that memory is that of one tile.
+
+    `function` keeps places: its result is `scale` times as high and wide. Each tile of `tile` x `tile` sees `context`
+    more on every side; where that covers what an output value depends on, the result is the untiled one.
+    """
+    height, width = x.shape[-2:]
+    rows = []
+    for top in range(0, height, tile):
+        row = []
+        for left in range(0, width, tile):
+            above, before = min(top, context), min(left, context)
+            made = function(x[..., top - above : top + tile + context, left - before : left + tile + context])
+            y, y_end = (int(v * scale) for v in (above, above + min(tile, height - top)))
+            z, z_end = (int(v * scale) for v in (before, before + min(tile, width - left)))
+            row.append(made[..., y:y_end, z:z_end].clone())  # a view would keep the whole tile in memory
+            report()
+        rows.append(torch.cat(row, dim=3))
+    return torch.cat(rows, dim=2)
+
+
+def to_multiple_of_8(picture, margin=0):
+    """A picture (1, 3, H, W) with `margin` mirrored pixels around it, and more below and right until 8 divides."""
+    height, width = (length + 2 * margin for length in picture.shape[-2:])
+    return functional.pad(picture, (margin, margin - width % -8, margin, margin - height % -8), mode="reflect")
+
+
+@lru_cache(maxsize=2)
+def adain_decoder(device=None):
+    """The decoder trained in the chapter `adain`, on `device`."""
+    return zoo.load("adain_decoder", Decoder()).to(runtime.device(device))
+
+
+@torch.no_grad()
+def adain(
+    content,
+    styles,
+    *,
+    mix=None,
+    alpha=1.0,
+    keep_colors_of_content=False,
+    tile=1024,
+    device=None,
+    callback=None,
+):
+    """Paint `content` in the style of one or several pictures in one pass (Huang and Belongie 2017).
+
+    `content` (1, 3, H, W) in [0, 1]; `styles` one such picture or a list, of any sizes; `mix` a weight for each
+    (default: equal). `alpha` from 0, the photograph as the decoder rebuilds it, to 1. The work is done in tiles of
+    `tile` pixels with statistics over the whole picture. `callback(done, total)` counts tiles. Returns a namespace:
+    `picture` (1, 3, H, W) in [0, 1] on the CPU, and `weights`, which says what the networks had.
+    Raises ValueError, backbones.PictureTooSmall, runtime.DeviceError, zoo.ZooError.
+    """
+    if min(content.shape[-2:]) <= MARGIN:
+        size = f"{content.shape[-1]} x {content.shape[-2]}"
+        raise backbones.PictureTooSmall(f"A content picture of {size} pixels is too small; use a larger one.")
+    where = runtime.device(device)
+    network, decoder = backbones.load(device=where), adain_decoder(where)
+    styles = [styles] if torch.is_tensor(styles) else list(styles)
+    mix = torch.tensor([1.0] * len(styles) if mix is None else mix)
+    if len(mix) != len(styles) or not mix.isfinite().all() or mix.min() < 0 or mix.sum() == 0 or not 0 <= alpha <= 1:
+        raise ValueError("One weight per style is needed, none negative, not all zero; and alpha lies in [0, 1].")
+    canvas = to_multiple_of_8(content, MARGIN)
+    total = 2 * -(-canvas.shape[-2] // tile) * -(-canvas.shape[-1] // tile)
+    done = iter(range(1, total + 1))
+
+    def report():
+        if callback:
+            callback(next(done), total)
+
+    def features(picture, report=lambda: None):
+        return in_tiles(
+            lambda x: encode(network, x.to(where))[LAYER].cpu(), picture, tile, ENCODER_CONTEXT, 1 / 8, report
+        )
+
+    f = features(canvas, report)
+    mean, std = ((1 - alpha) * moment for moment in spatial_moments(f))
+    for share, style in zip(
+        alpha * mix / mix.sum(), styles, strict=True
+    ):  # a mix of AdaINs is an AdaIN of mixed moments
+        style = images.coral(style, content).clamp(0, 1) if keep_colors_of_content else style
+        style_mean, style_std = spatial_moments(features(to_multiple_of_8(style)))
+        mean, std = mean + share * style_mean, std + share * style_std
+    painted = in_tiles(
+        lambda x: decoder(x.to(where)).clamp(0, 1).cpu(),
+        std * instance_norm(f) + mean,
+        tile // 8,
+        DECODER_CONTEXT,
+        8,
+        report,
+    )
+    height, width = content.shape[-2:]
+    picture = painted[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width].contiguous()
+    return SimpleNamespace(picture=picture, weights=f"{network.name} {network.weights}; decoder {decoder.weights}")

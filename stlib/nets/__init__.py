@@ -1,0 +1,1 @@
+"""Networks: generators, decoders, normalisation. No losses, no training."""
