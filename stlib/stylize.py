@@ -12,7 +12,7 @@ from torch.nn import functional
 from stlib import backbones, images, runtime, zoo
 from stlib.losses.perceptual import content_loss, gram_matrix, relative_style_loss, total_variation
 from stlib.nets.adain import LAYER, Decoder, encode
-from stlib.nets.normalization import instance_norm, spatial_moments
+from stlib.nets.normalization import channel_moments, instance_norm
 
 STYLE_LAYERS = {
     "squeezenet": "relu1 fire2 fire3 fire4 fire5 fire6 fire7 fire8".split(),  # fire9 converges slowly and greys
@@ -237,12 +237,12 @@ def adain(
         )
 
     f = features(canvas, report)
-    mean, std = ((1 - alpha) * moment for moment in spatial_moments(f))
+    mean, std = ((1 - alpha) * moment for moment in channel_moments(f))
     for share, style in zip(
         alpha * mix / mix.sum(), styles, strict=True
     ):  # a mix of AdaINs is an AdaIN of mixed moments
         style = images.coral(style, content).clamp(0, 1) if keep_colors_of_content else style
-        style_mean, style_std = spatial_moments(features(to_multiple_of_8(style)))
+        style_mean, style_std = channel_moments(features(to_multiple_of_8(style)))
         mean, std = mean + share * style_mean, std + share * style_std
     painted = in_tiles(
         lambda x: decoder(x.to(where)).clamp(0, 1).cpu(),

@@ -61,13 +61,6 @@ def test_relative_style_loss_is_one_for_a_blank_result():
     assert perceptual.relative_style_loss(torch.zeros_like(gram), gram).item() == pytest.approx(1)
 
 
-def test_moments_are_those_of_torch():
-    features = random((2, 3, 5, 4))
-    mean, std = perceptual.channel_moments(features, eps=0)
-    torch.testing.assert_close(mean, features.mean(dim=(2, 3)))
-    torch.testing.assert_close(std, features.std(dim=(2, 3), correction=0))
-
-
 def test_unknown_total_variation_is_a_sentence():
     with pytest.raises(ValueError, match="'l1' and 'l2'"):
         perceptual.total_variation(random((1, 3, 4, 4)), kind="l3")

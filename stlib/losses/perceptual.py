@@ -1,10 +1,12 @@
 """Perceptual losses on feature maps: content, Gram, moments, total variation.
 
 A feature map F is (B, C, H, W); with N = C channels and M = H W positions the papers write it as an N x M matrix.
-Every function is first built in the chapter `1_optimization/gatys`; a test holds the two equal.
+Every function is first built in a chapter (`gatys`, `adain`); tests hold the two equal.
 """
 
 import torch
+
+from stlib.nets.normalization import channel_moments
 
 
 class _Products(torch.autograd.Function):
@@ -48,10 +50,17 @@ def relative_style_loss(gram, target):
     return (gram - target).square().sum() / target.square().sum()
 
 
-def channel_moments(features, eps=1e-5):
-    """Mean and standard deviation of each channel: two (B, C) tensors. Biased variance, plus `eps` under the root."""
-    variance, mean = torch.var_mean(features, dim=(2, 3), correction=0)
-    return mean, (variance + eps).sqrt()
+def moment_loss(features, target, reduction="mean", eps=1e-5, target_eps=None, correction=0):
+    """Squared differences of the channels' means and deviations of two feature maps (B, C, H, W), (B, C, h, w).
+
+    `reduction` "mean" takes the mean over B and C, "sum" the sum over C and the mean over B. Source: Huang and Belongie
+    2017, eq. 13; their Lua sums (`eps=0`), a widely used PyTorch port takes the mean (`correction=1`), so a weight of
+    the one means C times as much in the other.
+    """
+    mean, std = channel_moments(features, eps, correction)
+    mean_t, std_t = channel_moments(target, eps if target_eps is None else target_eps, correction)
+    error = (mean - mean_t).square() + (std - std_t).square()
+    return error.mean() if reduction == "mean" else error.sum() / len(error)
 
 
 def total_variation(picture, kind="l1"):

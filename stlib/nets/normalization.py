@@ -7,7 +7,7 @@ for a batch of 1 when the incoming gradient lies channels-last in memory (seen i
 import torch
 
 
-def spatial_moments(features, eps=1e-5, correction=0):
+def channel_moments(features, eps=1e-5, correction=0):
     """Mean and standard deviation over the positions of (B, C, H, W): two tensors (B, C, 1, 1).
 
     `eps` is added under the root; `correction` 0 divides the squares by H W, 1 by H W - 1.
@@ -18,7 +18,7 @@ def spatial_moments(features, eps=1e-5, correction=0):
 
 def instance_norm(features, eps=1e-5):
     """Feature maps (B, C, H, W) with mean 0 and deviation 1 in each channel of each picture (Ulyanov et al. 2017)."""
-    mean, std = spatial_moments(features, eps)
+    mean, std = channel_moments(features, eps)
     return (features - mean) / std
 
 
@@ -28,6 +28,6 @@ def adaptive_instance_norm(content, style, eps=1e-5, style_eps=None, correction=
     Huang and Belongie 2017, eq. 8. The defaults differ from released codes only where a map is tiny: the authors' Lua
     is `style_eps=0`, a widely used PyTorch port `correction=1`. `style_eps` defaults to `eps`.
     """
-    content_mean, content_std = spatial_moments(content, eps, correction)
-    style_mean, style_std = spatial_moments(style, eps if style_eps is None else style_eps, correction)
+    content_mean, content_std = channel_moments(content, eps, correction)
+    style_mean, style_std = channel_moments(style, eps if style_eps is None else style_eps, correction)
     return style_std * (content - content_mean) / content_std + style_mean
