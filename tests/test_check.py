@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from stlib import check
+from stlib.nets.normalization import adaptive_instance_norm
 
 
 def flat(features):
@@ -213,7 +214,182 @@ PROJECTED = {
     "return the loss before the step": projected(give="after"),
     "returns nothing": projected(give="nothing"),
 }
+
+
+def layer(dims=(2, 3), correction=0, eps=0.0, scale=lambda c, s: s / c, shift=True, leave=False):
+    """AdaIN as many would write it; `scale` of the deviations, `leave` keeps the content's mean."""
+
+    def answer(content, style):
+        variance, mean = torch.var_mean(content, dim=dims, correction=correction, keepdim=True)
+        variance_s, mean_s = torch.var_mean(style, dim=dims, correction=correction, keepdim=True)
+        moved = (content - mean) * scale((variance + eps).sqrt(), (variance_s + eps).sqrt())
+        return moved + (mean if leave else mean_s if shift else 0)
+
+    return answer
+
+
+def layer_by_loops(content, style):
+    made = torch.empty_like(content)
+    for b in range(content.shape[0]):
+        for c in range(content.shape[1]):
+            x, y = content[b, c], style[b, c]
+            made[b, c] = (x - x.mean()) / (x.std() + 1e-5) * y.std() + y.mean()
+    return made
+
+
+LAYER = {
+    "right": [
+        layer(),
+        layer(correction=1, eps=1e-4),
+        lambda c, s: torch.nn.functional.instance_norm(c) * s.std((2, 3), keepdim=True) + s.mean((2, 3), keepdim=True),
+        layer_by_loops,
+        adaptive_instance_norm,
+    ],
+    "content and style are swapped": lambda c, s: layer()(s, c),
+    "statistics over the batch": layer(dims=(0, 2, 3)),
+    "for all channels": layer(dims=(1, 2, 3)),
+    "for everything": layer(dims=(0, 1, 2, 3)),
+    "only the mean was moved": layer(scale=lambda c, s: 1),
+    "only the deviation was changed": layer(leave=True),
+    "did not subtract": lambda c, s: (
+        c * s.std((2, 3), keepdim=True) / c.std((2, 3), keepdim=True) + s.mean((2, 3), keepdim=True)
+    ),
+    "the mean of your result is 0": layer(shift=False),
+    "only took the content's moments out": layer(scale=lambda c, s: 1 / c, shift=False),
+    "used variances": layer(scale=lambda c, s: (s / c) ** 2),
+    "divided by the content's variance": layer(scale=lambda c, s: s / c**2),
+    "multiplied by the style's variance": layer(scale=lambda c, s: s**2 / c),
+    "upside down": layer(scale=lambda c, s: c / s),
+    "nothing changed": lambda c, s: c.clone(),
+    "changed its input": lambda c, s: c.copy_(layer()(c, s)),
+    "NaN": lambda c, s: c / 0 * 0,
+    "is not the style's": lambda c, s: layer()(c, s) + 1,
+}
+
+
+def mixing(share=lambda w: [x / sum(w) for x in w], styles=slice(None), blend=lambda a: (a, 1 - a)):
+    def answer(content, given, weights, alpha):
+        pairs = zip(share(weights)[styles], given[styles], strict=True)
+        of_styles, of_content = blend(alpha)
+        return of_styles * sum(w * adaptive_instance_norm(content, s) for w, s in pairs) + of_content * content
+
+    return answer
+
+
+def mixing_in_place(content, styles, weights, alpha):
+    shares = torch.tensor(weights) / sum(weights)
+    made = (1 - alpha) * content
+    for share, style in zip(shares, styles, strict=True):
+        made = made + alpha * share * layer(correction=1)(content, style)
+    return made
+
+
+BLEND = {
+    "right": [mixing(), mixing_in_place],
+    "not normalised: divide": mixing(share=lambda w: w),
+    "alpha and 1 - alpha are exchanged: alpha": mixing(blend=lambda a: (1 - a, a)),
+    "not normalised, and alpha and 1 - alpha": mixing(share=lambda w: w, blend=lambda a: (1 - a, a)),
+    "alpha is ignored: blend": mixing(blend=lambda a: (1, 0)),
+    "alpha is ignored, and your weights": mixing(share=lambda w: w, blend=lambda a: (1, 0)),
+    "only the first style counts: sum": mixing(share=lambda w: [1.0], styles=slice(1)),
+    "only the first style counts, and alpha": mixing(lambda w: [1.0], slice(1), lambda a: (1, 0)),
+    "only the last style counts": mixing(share=lambda w: [0, 0, 1.0]),
+    "your weights are ignored": mixing(share=lambda w: [1 / len(w)] * len(w)),
+    "alpha only scales the styles' weights: the": mixing(blend=lambda a: (a, 0)),
+    "which are not normalised": mixing(share=lambda w: w, blend=lambda a: (a, 0)),
+    "the content is added whole": mixing(blend=lambda a: (a, 1)),
+    "divided by the number of styles": mixing(share=lambda w: [x / len(w) for x in w]),
+    "softmax": mixing(share=lambda w: torch.tensor(w).softmax(0).tolist()),
+    "but not for": lambda c, styles, w, a: mixing()(c, styles, [2.0, 1.0, 0.5], a),
+    "the size of a style": lambda c, styles, w, a: adaptive_instance_norm(styles[0], c),
+    "changed a list": lambda c, styles, w, a: mixing()(c, [styles.pop()], [1.0], a),
+    "are not that blend": lambda c, styles, w, a: mixing()(c, styles, w, a) + 1,
+}
+REDUCTION = {
+    "right": [lambda w, channels: w * channels, lambda w, channels: w / (1 / channels)],
+    "upside down": lambda w, channels: w / channels,
+    "w itself": lambda w, channels: w,
+    "counted the channels twice": lambda w, channels: w * channels**2,
+    "took a root": lambda w, channels: w * channels**0.5,
+    "lost w": lambda w, channels: channels,
+    "the same number for every layer": lambda w, channels: w * 64,
+    "whatever w and `channels` are": lambda w, channels: 10,
+    "write both losses": lambda w, channels: w * channels + 1,
+}
+
+
+def tile_moments(tiles, correction=0):
+    return [torch.var_mean(t[0].flatten(1), dim=1, correction=correction) for t in tiles]
+
+
+def positions(tiles):
+    return torch.tensor([float(t[0, 0].numel()) for t in tiles]).double()
+
+
+def by_sums(tiles):
+    count = sum(t.shape[2] * t.shape[3] for t in tiles)
+    mean = sum(t.sum(dim=(0, 2, 3)) for t in tiles) / count
+    return mean, sum(t.square().sum(dim=(0, 2, 3)) for t in tiles) / count - mean**2
+
+
+def by_merging(tiles):
+    count, mean, variance = 0, 0, 0
+    for tile in tiles:
+        more = tile.shape[2] * tile.shape[3]
+        new_variance, new_mean = torch.var_mean(tile, dim=(0, 2, 3), correction=0, keepdim=True)
+        share = more / (count + more)
+        variance = (1 - share) * variance + share * new_variance + share * (1 - share) * (new_mean - mean) ** 2
+        count, mean = count + more, mean + share * (new_mean - mean)
+    return [mean, variance]
+
+
+def averaged(combine, exact_mean=True):
+    """Tiles combined by `combine(shares, variances, means)`, beside the right mean or the plain average of means."""
+
+    def answer(tiles):
+        variances, means = (torch.stack(part) for part in zip(*tile_moments(tiles), strict=True))
+        shares = (positions(tiles) / positions(tiles).sum())[:, None]
+        mean = by_sums(tiles)[0] if exact_mean else means.mean(0)
+        return mean, combine(shares, variances, means)
+
+    return answer
+
+
+TILES = {
+    "right": [
+        by_sums,
+        by_merging,
+        lambda tiles: torch.stack(
+            torch.var_mean(torch.cat([t.flatten(2) for t in tiles], 2), (0, 2), correction=0)[::-1]
+        ),
+    ],
+    "plain average of the tiles' means": averaged(lambda shares, variances, means: variances.mean(0), exact_mean=False),
+    "variance between the tiles' means is forgotten": averaged(lambda n, variances, means: (n * variances).sum(0)),
+    "plain average of the tiles' variances": averaged(lambda n, variances, means: variances.mean(0)),
+    "deviations and squared": averaged(lambda n, variances, means: (n * variances.sqrt()).sum(0) ** 2),
+    "deviations cannot be averaged": averaged(lambda n, variances, means: variances.sqrt().mean(0) ** 2),
+    "only the first tile": lambda tiles: by_sums(tiles[:1]),
+    "only the last tile": lambda tiles: by_sums(tiles[-1:]),
+    "unbiased": lambda tiles: (
+        by_sums(tiles)[0],
+        by_sums(tiles)[1] * positions(tiles).sum() / (positions(tiles).sum() - 1),
+    ),
+    "mean square": lambda tiles: (by_sums(tiles)[0], by_sums(tiles)[1] + by_sums(tiles)[0] ** 2),
+    "returned the deviation": lambda tiles: (by_sums(tiles)[0], by_sums(tiles)[1].sqrt()),
+    "one within them is missing": averaged(lambda n, variances, means: (n * means**2).sum(0) - (n * means).sum(0) ** 2),
+    "the two are swapped": lambda tiles: by_sums(tiles)[::-1],
+    "the mean is too large": lambda tiles: (sum(t.sum(dim=(0, 2, 3)) for t in tiles), by_sums(tiles)[1]),
+    "first tile alone": lambda tiles: (by_sums(tiles)[0], by_sums(tiles[:1])[1]),
+    "return two things": lambda tiles: by_sums(tiles)[0],
+    "returns 3 things": lambda tiles: (*by_sums(tiles), 0),
+    "has the shape": lambda tiles: tuple(m.mean() for m in by_sums(tiles)),
+    "changed its input": lambda tiles: by_sums([t.mul_(1).add_(1) for t in tiles]),
+    "changed the list": lambda tiles: by_sums([tiles.pop() for _ in range(4)]),
+    "the mean is not that": lambda tiles: (by_sums(tiles)[0] + 1, by_sums(tiles)[1]),
+    "the variance is not": lambda tiles: (by_sums(tiles)[0], by_sums(tiles)[1] + 1),
+}
 CHECKS = {
+    "adain": {"layer": LAYER, "mix": BLEND, "weights": REDUCTION, "tiles": TILES},
     "gatys": {"gram": GRAM, "shuffle": SHUFFLE, "closure": CLOSURE, "weights": WEIGHTS},
     "gatys_studio": {
         "equal_cost": COST,
