@@ -1,8 +1,10 @@
 """The command line: every bad input is one sentence and exit code 2; nothing is left half done; help is quick."""
 
+import inspect
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +17,12 @@ import torch
 from PIL import Image
 
 from stlib import __main__ as cli
-from stlib import assets, backbones, doctor, images, painted, stylize
+from stlib import assets, backbones, doctor, images, painted, stylize, zoo
+from stlib.nets.adain import Decoder
+from stlib.training import progress
 
 ROOT = Path(__file__).resolve().parents[1]
+NAMES = ["a.png", "b.JPG", "c.webp"]
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +45,14 @@ def place(tmp_path, monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """A method that only looks as if it painted, and remembers what it was asked."""
-    asked = SimpleNamespace(calls=[], weights="real ones", error=None)
+    """Methods that only look as if they painted, and remember what they were asked; `errors` are raised in turn."""
+    asked = SimpleNamespace(calls=[], weights="real ones", error=None, errors=[])
+
+    def act(**asked_for):
+        asked.calls.append(asked_for)
+        error = asked.errors.pop(0) if asked.errors else asked.error
+        if error:
+            raise error
 
     def gatys(
         content,
@@ -55,16 +66,45 @@ def quick(monkeypatch):
         device=None,
         callback=None,
     ):
-        asked.calls.append({**locals()})
-        if asked.error:
-            raise asked.error
+        act(**locals())
         callback(1, 2, 0.5)
         callback(2, 2, 0.25)
         print("a method may print")
         return SimpleNamespace(picture=content, content_loss=0, style_loss=0, weights=asked.weights)
 
-    monkeypatch.setattr(stylize, "gatys", gatys)
+    def adain(
+        content,
+        styles,
+        *,
+        mix=None,
+        alpha=1.0,
+        keep_colors_of_content=False,
+        tile=1024,
+        device=None,
+        callback=None,
+    ):
+        act(**locals())
+        callback(1, 2)
+        callback(2, 2)
+        return SimpleNamespace(picture=content, weights=asked.weights)
+
+    for function in (gatys, adain):
+        real = inspect.signature(getattr(stylize, function.__name__)).parameters
+        assert list(inspect.signature(function).parameters) == [name for name in real if name != "tv_weight"]
+        monkeypatch.setattr(stylize, function.__name__, function)
     return asked
+
+
+@pytest.fixture
+def photos(place):
+    """A folder of three photographs, and what is none."""
+    Path("photos").mkdir()
+    for name in NAMES:
+        images.write(images.picture("woodcut", 40), Path("photos", name))
+    Path("photos/.hidden.png").write_bytes(Path("photo.png").read_bytes())
+    Path("photos/notes.txt").write_text("these are no pictures")
+    Path("photos/deeper.png").mkdir()
+    return Path("photos")
 
 
 def run(capsys, *arguments):
@@ -88,6 +128,7 @@ def command(*arguments, **options):
 # Bad input ------------------------------------------------------------------------------------------------------------
 
 GOOD = ["photo.png", "style.jpg", "-o", "out.png"]
+ADAIN, TWO = ["--method", "adain"], ["photo.png", "style.jpg", "mosaic", "-o", "out.png"]
 BAD = {
     # arguments: what the sentence has to say
     ("missing.jpg", *GOOD[1:]): "There is no file missing.jpg",
@@ -98,7 +139,8 @@ BAD = {
     ("empty.png", *GOOD[1:]): "empty.png is no picture",
     ("cut.jpg", *GOOD[1:]): "cut.jpg is damaged and cannot be read to its end",
     ("photo.png", "cut.jpg", *GOOD[2:]): "cut.jpg is damaged",
-    ("folder", *GOOD[1:]): "folder is a folder; name one picture file in it",
+    ("folder", *GOOD[1:]): "There is no picture in the folder folder; its files should be: .png, .jpg",
+    ("folder", "style.jpg", "-o", "made"): "There is no picture in the folder folder",
     ("photo.png", "folder", *GOOD[2:]): "folder is a folder",
     ("small.png", *GOOD[1:]): "small.png has only 21 x 16 pixels; both sides need 32 or more",
     ("photo.png", "line.png", *GOOD[2:]): "line.png has only 90 x 1 pixels",
@@ -119,8 +161,9 @@ BAD = {
     (*GOOD, "--styl", "64"): "nrecognized arguments: --styl",
     (*GOOD, "--method", "magic"): "invalid choice: 'magic' .choose from '?gatys",
     (*GOOD, "--backbone", "resnet"): "invalid choice: 'resnet' .choose from '?squeezenet'?, '?vgg16'?, '?vgg19",
-    (*GOOD, "--size", "0"): "--size: '0' is not a whole number from 32 to 4096",
-    (*GOOD, "--size", "5000"): "'5000' is not a whole number from 32 to 4096",
+    (*GOOD, "--size", "0"): "--size: '0' is not a whole number from 32 to 16384",
+    (*GOOD, "--size", "5000"): "The method gatys goes up to --size 4096; choose a smaller one",
+    (*GOOD, "--size", "16385", *ADAIN): "'16385' is not a whole number from 32 to 16384",
     (*GOOD, "--size", "-64"): "--size",
     (*GOOD, "--size", "64.5"): "'64.5' is not a whole number",
     (*GOOD, "--size", "9" * 5000): "is not a whole number",
@@ -136,6 +179,25 @@ BAD = {
     (*GOOD, "--seed", "x"): "--seed: 'x' is not a whole number from 0 to",
     (*GOOD, "--seed", "-1"): "--seed",
     (*GOOD, "--seed", str(2**40)): "is not a whole number from 0 to",
+    (*GOOD, *ADAIN, "--steps", "5"): "The method adain has no --steps; leave it out",
+    (*GOOD, *ADAIN, "--backbone", "vgg19"): "The method adain has no --backbone; leave it out",
+    (*GOOD, *ADAIN, "--style-weight", "5"): "The method adain has no --style-weight; leave it out",
+    (*GOOD, *ADAIN, "--seed", "0"): "The method adain has no --seed; leave it out",
+    (*GOOD, "--alpha", "0"): "The method gatys has no --alpha; leave it out",
+    (*GOOD, "--mix", "1"): "The method gatys has no --mix; leave it out",
+    (*TWO,): "The method gatys takes one style, not 2: name one, or add --method adain",
+    (*TWO, "--mix", "1", "2"): "The method gatys takes one style, not 2",
+    (*TWO, *ADAIN, "--mix", "1"): "--mix has 1 weights and there are 2 styles; give one for each",
+    (*TWO, *ADAIN, "--mix", "1", "2", "3"): "--mix has 3 weights and there are 2 styles",
+    (*TWO, *ADAIN, "--mix", "0", "0"): "The weights of --mix are all zero; give at least one style more",
+    (*TWO, *ADAIN, "--mix", "1e-40", "0"): "The weights of --mix are all zero",
+    (*TWO, *ADAIN, "--mix", "2", "-1"): "--mix: '-1' is not a number from 0 to 1000",
+    (*TWO, *ADAIN, "--mix", "2", "nan"): "--mix: 'nan' is not a number from 0 to 1000",
+    (*TWO, *ADAIN, "--mix"): "--mix: expected at least one argument",
+    (*TWO, *ADAIN, "--alpha", "1.1"): "--alpha: '1.1' is not a number from 0 to 1",
+    (*TWO, *ADAIN, "--alpha", "-0.1"): "--alpha",
+    ("photo.png", "style.jpg", "cut.jpg", "-o", "out.png", *ADAIN): "cut.jpg is damaged",
+    ("photo.png", "mosaic", "style.jpg", "-o", "style.jpg", *ADAIN): "style.jpg is one of the pictures to be read",
     (*GOOD, "--device", "cuda:99"): "There is no device 'cuda:99' here; choose one of: cpu",
     (*GOOD, "--device", "toaster"): "There is no device 'toaster' here",
     (*GOOD, "--device", "meta"): "There is no device 'meta' here",
@@ -241,16 +303,38 @@ def test_what_is_not_given_stays_the_method_s_own(capsys, quick):
     assert (quick.calls[0]["steps"], quick.calls[0]["style_weight"], quick.calls[0]["seed"]) == (7, 20.0, 0)
 
 
-def test_a_method_with_fewer_options_says_which_it_lacks(capsys, monkeypatch):
-    def adain(content, style, *, device=None, callback=None):
-        return SimpleNamespace(picture=content, weights="its own")
+def test_adain_gets_its_styles_and_options(capsys, quick):
+    options = ["--mix", "2", "0.5", "--alpha", "0.7", "--keep-colors", "--device", "cpu", "--size", "32"]
+    code, out, err = run(capsys, "stylize", *TWO, *ADAIN, *options)
+    (asked,) = quick.calls
+    assert code == 0 and "adain: 100%" in err and asked["content"].shape == (1, 3, 32, 42), err
+    assert [min(style.shape[-2:]) for style in asked["styles"]] == [32, 32]
+    assert asked["styles"][0].equal(images.read("style.jpg", 32)), "in their order"
+    assert (asked["mix"], asked["alpha"], asked["keep_colors_of_content"]) == ([2.0, 0.5], 0.7, True)
+    text = "Method adain; content: photo.png; style: style.jpg + mosaic (painted by code); 42 x 32 pixels; "
+    assert (
+        f"{text}mix [2.0, 0.5]; alpha 0.7; keep colors of content True; device cpu".encode()
+        in Path("out.png").read_bytes()
+    )
 
-    monkeypatch.setitem(cli.METHODS, "adain", "adain")
-    monkeypatch.setattr(stylize, "adain", adain, raising=False)
-    code, _, err = run(capsys, "stylize", *GOOD, "--method", "adain", "--keep-colors")
-    assert code == 2 and "The method adain has no --keep-colors; leave it out." in err
-    code, out, _ = run(capsys, "stylize", *GOOD, "--method", "adain")
-    assert code == 0 and "its own" in out and Path("out.png").exists()
+
+def test_adain_with_one_style_and_what_is_not_given(capsys, quick):
+    code, _, err = run(capsys, "stylize", *GOOD, *ADAIN, "--size", "16000")
+    (asked,) = quick.calls
+    assert code == 0 and asked["styles"].shape == (1, 3, 40, 53) and (asked["mix"], asked["alpha"]) == (None, 1.0)
+    assert "keeps that size" in err and "of memory" not in err
+    assert b"; alpha 1.0; " in Path("out.png").read_bytes() and b"None" not in Path("out.png").read_bytes()
+
+
+@pytest.mark.parametrize("line", ["photo.png -o out.png style.jpg mosaic", "-o out.png photo.png style.jpg mosaic"])
+def test_styles_may_follow_the_output(line, capsys, quick):
+    assert run(capsys, "stylize", *line.split(), *ADAIN)[0] == 0 and len(quick.calls[0]["styles"]) == 2
+
+
+def test_a_style_is_no_larger_than_the_photograph_nor_painted_for_minutes(capsys, quick, monkeypatch):
+    monkeypatch.setattr(cli, "STYLE_SIZES", (36, 38))
+    assert run(capsys, "stylize", *TWO, *ADAIN, "--size", "16384")[0] == 0
+    assert [tuple(style.shape[-2:]) for style in quick.calls[0]["styles"]] == [(38, 50), (36, 48)]
 
 
 def test_a_small_photograph_is_not_scaled_up_and_that_is_said(capsys, quick):
@@ -279,8 +363,8 @@ def test_a_loss_that_does_not_fall_is_said(capsys, losses, told):
         for step, loss in enumerate(losses, 1):
             callback(step, len(losses), loss)
 
-    cli.paint(method, None, None, "gatys")
-    assert capsys.readouterr().err.count("The loss did not fall") == told
+    cli.paint(method, None, [None], "gatys")
+    assert capsys.readouterr().err.count("gatys: the loss did not fall") == told
 
 
 def test_a_warning_is_a_plain_sentence(capsys, monkeypatch, quick):
@@ -290,7 +374,7 @@ def test_a_warning_is_a_plain_sentence(capsys, monkeypatch, quick):
         warnings.warn("The weights are\n not here.", stacklevel=2)
         return inner(content, style, **options)
 
-    warns.__signature__ = __import__("inspect").signature(inner)
+    warns.__signature__ = inspect.signature(inner)
     monkeypatch.setattr(stylize, "gatys", warns)
     _, _, err = run(capsys, "stylize", *GOOD)
     assert "The weights are not here." in err.splitlines() and "UserWarning" not in err and ".py:" not in err
@@ -329,6 +413,137 @@ def test_the_file_says_how_it_was_made(name, capsys, quick):
     assert str(Path.cwd()).encode() not in data, "the user's folders are nobody's business"
 
 
+# A folder -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["gatys", "adain"])
+def test_a_folder_is_painted_picture_by_picture(method, capsys, quick, photos, monkeypatch):
+    read, real = [], images.read
+    monkeypatch.setattr(images, "read", lambda path, size=None: read.append(str(path)) or real(path, size))
+    code, out, err = run(capsys, "stylize", "photos", "style.jpg", "-o", "made", "--method", method, "--size", "32")
+    assert code == 0 and sorted(path.name for path in Path("made").iterdir()) == NAMES, err
+    assert re.fullmatch(r"made: 3 pictures, \d+ s on \S+, weights: real ones\n", out)
+    assert read == ["style.jpg", *(str(photos / name) for name in NAMES)], "the style is read once"
+    assert (
+        f"{method}: 100%" in err
+        and "3/3" in err
+        and "a.png 50%" in err
+        and err.count("\n") == 1 + 3 * (method == "gatys")
+    ), err
+    assert b"content: c.webp; style: style.jpg; 42 x 32 pixels" in Path("made/c.webp").read_bytes()
+    assert quick.calls[1]["content"].equal(real("photos/b.JPG", 32))
+
+
+BAD_FOLDERS = {
+    # arguments after the folder: what the sentence has to say
+    ("style.jpg", "-o", "photo.png"): "photos is a folder, so its results need a folder too, not a file such as photo",
+    ("style.jpg", "-o", "new.jpg"): "not a file such as new.jpg",
+    ("style.jpg", "-o", "photos"): "photos is the folder to be read; choose another one for the results",
+    ("style.jpg", "-o", "folder/../photos/", "--overwrite"): "is the folder to be read",
+    ("missing.jpg", "-o", "made"): "There is no file missing.jpg",
+    ("cut.jpg", "-o", "made"): "cut.jpg is damaged",
+    ("full/b.JPG", "-o", "full", "--overwrite"): "full/b.JPG is one of the pictures to be read",
+    ("style.jpg", "-o", "made", "--alpha", "1"): "The method gatys has no --alpha",
+    ("style.jpg", "-o", "made", "--device", "toaster"): "There is no device",
+    ("style.jpg", "-o", "blocked"): "b.JPG is a folder; name a file in it",
+    ("style.jpg", "-o", "photo.png/made"): "photo.png/made cannot be used .Not a directory",
+}
+
+
+@pytest.mark.parametrize("arguments", BAD_FOLDERS, ids=" ".join)
+def test_a_folder_that_cannot_be_done_is_one_sentence_before_any_work(arguments, capsys, quick, photos):
+    shutil.copytree(photos, "full")
+    Path("blocked/b.JPG").mkdir(parents=True)
+    before = sorted(Path().rglob("*"))
+    code, out, err = run(capsys, "stylize", "photos", *arguments)
+    assert code == 2 and out == "" and err.count("\n") == 1 and re.search(BAD_FOLDERS[arguments], err), err
+    assert quick.calls == [] and sorted(Path().rglob("*")) == before
+
+
+def test_two_names_that_are_one_file_elsewhere_are_refused(capsys, quick, photos):
+    Path("photos/B.jpg").write_bytes(Path("style.jpg").read_bytes())
+    if len(list(photos.glob("[bB].*"))) < 2:
+        pytest.skip("this disk does not tell them apart")
+    code, _, err = run(capsys, "stylize", "photos", "style.jpg", "-o", "made")
+    assert code == 2 and err == "B.jpg and b.JPG in photos would be one file on many disks; rename one of them.\n"
+    assert quick.calls == [] and not Path("made").exists()
+
+
+def test_a_link_into_the_results_is_not_overwritten(capsys, quick, photos):
+    Path("made").mkdir()
+    Path("photos/a.png").rename("made/b.JPG")
+    Path("photos/a.png").symlink_to("../made/b.JPG")
+    code, _, err = run(capsys, "stylize", "photos", "style.jpg", "-o", "made", "--overwrite")
+    assert code == 2 and "made/b.JPG is one of the pictures to be read" in err and quick.calls == []
+
+
+def test_a_broken_picture_does_not_stop_a_folder(capsys, quick, photos):
+    Path("photos/b.JPG").write_bytes(Path("cut.jpg").read_bytes())
+    Path("photos/bb.png").write_bytes(Path("small.png").read_bytes())
+    code, out, err = run(capsys, "stylize", "photos", "style.jpg", "-o", "made", *ADAIN)
+    assert code == 1 and out.startswith("made: 2 pictures, ")
+    assert sorted(path.name for path in Path("made").iterdir()) == ["a.png", "c.webp"]
+    damaged, small = err.splitlines()[-2:]
+    assert damaged.startswith("photos/b.JPG is damaged") and small.startswith("photos/bb.png has only 21 x 16 pixels")
+
+
+def test_trouble_with_one_picture_names_it(capsys, quick, photos):
+    quick.errors = [None, MemoryError(), stylize.Diverged("The loss became nan: lower the style weight.")]
+    code, out, err = run(capsys, "stylize", "photos", "style.jpg", "-o", "made")
+    assert code == 1 and out.startswith("made: 1 picture, ")
+    assert err.splitlines()[-2].startswith("photos/b.JPG: There is not enough memory")
+    assert err.splitlines()[-1] == "photos/c.webp: The loss became nan: lower the style weight."
+
+
+def test_where_all_fail_nothing_is_said_to_be_done(capsys, quick, photos):
+    quick.error = MemoryError()
+    code, out, err = run(capsys, "stylize", "photos", "style.jpg", "-o", "made")
+    assert code == 1 and out == "" and err.count("not enough memory") == 3
+
+
+def test_weights_that_are_not_there_stop_a_folder_at_once(capsys, quick, photos):
+    quick.error = zoo.ZooError("There is no network 'adain_decoder' in the zoo.")
+    code, out, err = run(capsys, "stylize", "photos", "style.jpg", "-o", "made", *ADAIN)
+    assert code == 2 and out == "" and len(quick.calls) == 1 and err.count("There is no network") == 1
+
+
+def test_a_mistake_of_ours_in_a_folder_keeps_its_traceback(capsys, quick, photos):
+    quick.errors = [None, ZeroDivisionError()]
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["stylize", "photos", "style.jpg", "-o", "made"])
+    assert [path.name for path in Path("made").iterdir()] == ["a.png"]
+
+
+def test_a_stopped_folder_keeps_what_is_done_and_goes_on_from_there(capsys, quick, photos):
+    Path("photos/a.png").write_bytes(b"")
+    command = ["stylize", "photos", "style.jpg", "-o", "made"]
+    quick.errors = [None, KeyboardInterrupt()]
+    code, out, err = run(capsys, *command)
+    assert code == 130 and out == "" and [path.name for path in Path("made").iterdir()] == ["b.JPG"]
+    assert err.splitlines()[-1] == "Stopped: 1 of 3 pictures were painted; the same command goes on from there."
+    assert err.splitlines()[-2].startswith("photos/a.png is no picture"), "failures are told all the same"
+    Path("photos/a.png").write_bytes(Path("photo.png").read_bytes())
+    done = Path("made/b.JPG").stat()
+    code, out, err = run(capsys, *command)
+    assert code == 0 and out.startswith("made: 2 pictures, ") and Path("made/b.JPG").stat() == done
+    assert "1 of 3 pictures are in made already and stay; --overwrite paints them again." in err
+    code, out, err = run(capsys, *command)
+    assert code == 0 and out == "" and "3 of 3 pictures are in made already" in err and len(quick.calls) == 4
+    code, out, err = run(capsys, *command, "--overwrite")
+    assert code == 0 and out.startswith("made: 3 pictures, ") and "already" not in err
+    assert Path("made/b.JPG").stat() != done and len(quick.calls) == 7
+    quick.error = KeyboardInterrupt()
+    assert run(capsys, *command, "--overwrite")[2].endswith("Stopped: 0 of 3 pictures were painted.\n")
+
+
+def test_a_folder_told_of_one_loss_names_the_picture_beside_the_bar(capsys):
+    bar = progress(2, "gatys")
+    cli.paint(lambda *_, callback: callback(1, 1, 1.0), None, [None], "a.png", bar)
+    bar.close()
+    err = capsys.readouterr().err
+    assert re.search("[\r\n]a.png: the loss did not fall.*\n", err), "a line of its own"
+
+
 # Help -----------------------------------------------------------------------------------------------------------------
 
 
@@ -345,8 +560,8 @@ def test_the_examples_of_the_help_parse(line, capsys):
     program, arguments = line.split(" -m stlib ")
     options = cli.parser().parse_args(shlex.split(arguments))
     assert program == "python" and options.command in ("stylize", "doctor")
-    for name in (getattr(options, "content", "."), getattr(options, "style", ".")):
-        assert "." in name or name in (*assets.REGISTRY, *painted.KINDS), name
+    for name in (getattr(options, "content", "."), *getattr(options, "style", [])):
+        assert "." in name or name.endswith("/") or name in (*assets.REGISTRY, *painted.KINDS), name
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     assert line in capsys.readouterr().out
@@ -355,7 +570,7 @@ def test_the_examples_of_the_help_parse(line, capsys):
 def test_every_option_of_the_issue_is_there_and_its_choices_are_the_package_s():
     options = cli.parser().parse_args(["stylize", *GOOD])
     assert set(cli.BACKBONES) == set(stylize.STYLE_LAYERS)
-    assert all(callable(getattr(stylize, function)) for function in cli.METHODS.values())
+    assert all(callable(getattr(stylize, function)) for function in cli.METHODS)
     assert {"method", "backbone", "size", "steps", "style_weight", "keep_colors", "device", "seed"} <= set(
         vars(options)
     )
@@ -467,6 +682,17 @@ def test_a_real_run(place):
     made = images.read("out.png")
     assert made.shape == (1, 3, 64, 96) and made.std() > 0.01
     assert not [path for path in place.iterdir() if path.name.startswith(".")]
+
+
+def test_a_real_run_of_adain_over_a_folder(capsys, photos, monkeypatch):
+    decoder = Decoder()
+    decoder.weights = "untrained"
+    monkeypatch.setattr(stylize, "adain_decoder", lambda device=None: decoder.to(device))
+    options = [*ADAIN, "--mix", "1", "3", "--alpha", "0.5", "--keep-colors", "--size", "32", "--device", "cpu"]
+    code, out, err = run(capsys, "stylize", "photos", "style.jpg", "mosaic", "-o", "made", *options)
+    assert code == 0 and re.match(r"made: 3 pictures, \d+ s on cpu, weights: .*untrained", out), err
+    assert {images.read(path).shape for path in Path("made").iterdir()} == {(1, 3, 32, 42)}
+    assert "3/3" in err and "c.webp 100%" in err
 
 
 def test_a_bad_input_as_a_process():
