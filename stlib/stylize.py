@@ -211,18 +211,21 @@ def adain(
     `content` (1, 3, H, W) in [0, 1]; `styles` one such picture or a list, of any sizes; `mix` a weight for each
     (default: equal). `alpha` from 0, the photograph as the decoder rebuilds it, to 1. The work is done in tiles of
     `tile` pixels with statistics over the whole picture. `callback(done, total)` counts tiles. Returns a namespace:
-    `picture` (1, 3, H, W) in [0, 1] on the CPU, and `weights`, which says what the networks had.
-    Raises ValueError, backbones.PictureTooSmall, runtime.DeviceError, zoo.ZooError.
+    `picture` (1, 3, H, W) in [0, 1] on the CPU, and `weights`, which says what the networks had. Every side needs 24
+    pixels, for the mirrored margin. Raises ValueError, backbones.PictureTooSmall, runtime.DeviceError, zoo.ZooError.
     """
-    if min(content.shape[-2:]) <= MARGIN:
-        size = f"{content.shape[-1]} x {content.shape[-2]}"
-        raise backbones.PictureTooSmall(f"A content picture of {size} pixels is too small; use a larger one.")
-    where = runtime.device(device)
-    network, decoder = backbones.load(device=where), adain_decoder(where)
     styles = [styles] if torch.is_tensor(styles) else list(styles)
     mix = torch.tensor([1.0] * len(styles) if mix is None else mix)
-    if len(mix) != len(styles) or not mix.isfinite().all() or mix.min() < 0 or mix.sum() == 0 or not 0 <= alpha <= 1:
+    if len(mix) != len(styles) or mix.sum() <= 0 or not mix.isfinite().all() or mix.min() < 0 or not 0 <= alpha <= 1:
         raise ValueError("One weight per style is needed, none negative, not all zero; and alpha lies in [0, 1].")
+    if tile < 8 or tile % 8:
+        raise ValueError(f"A tile of {tile} pixels cannot be cut into positions of 8 x 8: choose a multiple of 8.")
+    for picture in (content, *styles):
+        if min(picture.shape[-2:]) < MARGIN + 8:
+            size = f"{picture.shape[-1]} x {picture.shape[-2]}"
+            raise backbones.PictureTooSmall(f"A picture of {size} pixels is too small; use a larger one.")
+    where = runtime.device(device)
+    network, decoder = backbones.load(device=where), adain_decoder(where)
     canvas = to_multiple_of_8(content, MARGIN)
     total = 2 * -(-canvas.shape[-2] // tile) * -(-canvas.shape[-1] // tile)
     done = iter(range(1, total + 1))
@@ -238,9 +241,7 @@ def adain(
 
     f = features(canvas, report)
     mean, std = ((1 - alpha) * moment for moment in channel_moments(f))
-    for share, style in zip(
-        alpha * mix / mix.sum(), styles, strict=True
-    ):  # a mix of AdaINs is an AdaIN of mixed moments
+    for share, style in zip(alpha * mix / mix.sum(), styles, strict=True):  # mixing moments mixes AdaINs
         style = images.coral(style, content).clamp(0, 1) if keep_colors_of_content else style
         style_mean, style_std = channel_moments(features(to_multiple_of_8(style)))
         mean, std = mean + share * style_mean, std + share * style_std

@@ -1,8 +1,9 @@
-"""The progress loop: text on stderr only, and a plain tqdm."""
+"""The progress loop, which writes on stderr only, and checkpoints, which survive a kill."""
 
 import pytest
+import torch
 
-from stlib.training import progress
+from stlib.training import CheckpointError, checkpoint, load_checkpoint, progress, save_checkpoint
 
 
 def test_it_writes_on_stderr_only(capsys):
@@ -32,3 +33,36 @@ def test_an_error_inside_passes_through():
     with pytest.raises(KeyError):
         for _ in progress(3):
             raise KeyError
+
+
+def test_a_checkpoint_comes_back_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
+    assert load_checkpoint("toy") is None
+    save_checkpoint("toy", step=3, weights={"a": torch.arange(3.0)}, history=[{"loss": 0.5}])
+    state = load_checkpoint("toy")
+    assert state["step"] == 3 and state["history"] == [{"loss": 0.5}]
+    assert state["weights"]["a"].tolist() == [0, 1, 2]
+    assert [path.name for path in (tmp_path / "training").iterdir()] == ["toy.pt"]
+
+
+def test_a_kill_while_saving_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
+    save_checkpoint("toy", step=1)
+
+    def killed(state, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint("toy", step=2)
+    assert load_checkpoint("toy") == {"step": 1}
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
+    save_checkpoint("toy", step=1, weights=torch.zeros(1000))
+    path = checkpoint("toy")
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(CheckpointError, match="toy.pt is damaged.*delete it"):
+        load_checkpoint("toy")
