@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from test_chapters import swapped
 
-from stlib import backbones, images, runtime, stylize, zoo
+from stlib import backbones, images, results, stylize, zoo
 from stlib.chapters import load_chapter
 from stlib.losses import perceptual
 from stlib.nets import adain, normalization
@@ -22,9 +23,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def chapter():
-    module = load_chapter("adain")
-    module.runtime = runtime  # imported in the chapter's settings cell
-    return module
+    return load_chapter("adain")
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +109,60 @@ def test_the_shipped_decoder_paints_what_the_chapter_paints(chapter, network):
     theirs = theirs[..., stylize.MARGIN :, stylize.MARGIN :][..., :96, :128]
     ours = stylize.adain(content, styles, mix=[3, 7], alpha=0.8, device="cpu").picture
     assert (ours - theirs).abs().max() <= 2 / 255
+
+
+# What the chapter asserts can fail ------------------------------------------------------------------------------------
+
+
+def test_c02_holds_as_recorded_and_fails_with_swapped_arms(chapter):
+    rows = results.rows("adain")
+    assert chapter.c02_holds(results.facts("adain", rows))
+    assert not chapter.c02_holds(results.facts("adain", swapped(rows, "Gatys", "AdaIN", "seconds_per_picture")))
+
+
+def test_any_style_is_as_recorded_and_turns_with_swapped_arms(chapter):
+    rows = results.rows("adain")
+    assert chapter.any_style(results.facts("adain", rows))["far nearer than the photograph"]
+    turned = [dict(row) for row in rows]
+    for row in turned:  # what was painted for what was photographed
+        name, _, arm = row["arm"].rpartition(", ")
+        row["arm"] = f"{name}, {'photograph' if arm == 'painted' else 'painted'}" if name else row["arm"]
+    assert not chapter.any_style(results.facts("adain", turned))["far nearer than the photograph"]
+
+
+def test_a_held_out_painting_missed_as_little_as_a_seen_one_would_be_said(chapter):
+    rows = [dict(row) for row in results.rows("adain")]
+    for row in rows:
+        row["name"] = {"style_error seen": "style_error held out", "style_error held out": "style_error seen"}.get(
+            row["name"], row["name"]
+        )
+    assert chapter.any_style(results.facts("adain", rows))["at most 1.3 times the seen"]
+
+
+def late(mixed, one_style):
+    """Facts of the C03 experiment made up: late losses {kind: [value per seed]} of both sets."""
+    rows = [
+        {"name": f"late_loss {which}", "arm": kind, "value": value}
+        for which, arms in {"mixed": mixed, "one style": one_style}.items()
+        for kind, values in arms.items()
+        for value in values
+    ]
+    return results.facts("adain", rows)
+
+
+def test_c03_sees_an_advantage_that_shrinks_one_that_stays_and_one_that_is_not_there(chapter):
+    strong = {"none": [4.0, 4.1], "batch": [3.0, 3.1], "instance": [2.0, 2.1]}
+    weak = {"none": [4.0, 4.1], "batch": [2.05, 2.15], "instance": [2.0, 2.1]}
+    torn = {"none": [4.0, 4.1], "batch": [3.0, 2.0], "instance": [2.0, 2.1]}
+    assert all(chapter.c03_parts(late(strong, weak)).values())
+    assert not chapter.c03_parts(late(strong, strong))["the advantage shrinks on one style"]
+    assert not chapter.c03_parts(late(torn, weak))["instance norm beats batch norm"], "the seeds do not agree"
+    turned = {"none": [4.0, 4.1], "batch": [2.0, 2.1], "instance": [3.0, 3.1]}
+    assert not chapter.c03_parts(late(turned, strong))["instance norm beats batch norm"]
+
+
+def test_c03_as_recorded_turns_with_swapped_arms(chapter):
+    rows = results.rows("adain")
+    told = chapter.advantage(results.facts("adain", rows), "mixed")
+    turned = chapter.advantage(results.facts("adain", swapped(rows, "batch", "instance", "late_loss mixed")), "mixed")
+    assert turned == pytest.approx([-gain for gain in told])
