@@ -215,7 +215,7 @@ def keywords(function, options):
         elif value is not None and value is not False:
             raise Trouble(f"The method {options.method} has no --{name.replace('_', '-')}; leave it out.")
     if options.mix and len(options.mix) != styles:
-        raise Trouble(f"--mix has {len(options.mix)} weights and there are {styles} styles; give one for each.")
+        raise Trouble(f"--mix needs a weight for each of the styles: it has {len(options.mix)}, they are {styles}.")
     if options.mix and max(options.mix) < 1e-6:
         raise Trouble("The weights of --mix are all zero; give at least one style more.")
     return chosen
