@@ -79,16 +79,16 @@ def parser():
     add("style", nargs="+", help="a file, or a name such as starry_night or mosaic; a file wins; several: only adain")
     output = "the file to write: .png, .jpg, .webp, ...; for a folder the folder of the results, made if absent"
     add("-o", "--output", required=True, metavar="OUT", help=output)
-    overwrite = "paint all of a folder; else what is in OUT already is kept, so that a stopped run can go on"
+    overwrite = "paint all of a folder; else results in OUT stay, whatever their style: a stopped run goes on"
     add("--overwrite", action="store_true", help=overwrite)
     method = "gatys optimises the pixels, in minutes; adain takes any style in one pass; default: %(default)s"
     add("--method", choices=METHODS, default="gatys", help=method)
     size = "shorter side of the result in pixels, never larger than the photograph's; default: %(default)s; at most "
     add("--size", type=number(int, *SIZES), default=512, metavar="N", help=size + sizes)
-    add("--keep-colors", action="store_true", help="keep the colours of the photograph")
+    add("--keep-colors", action="store_true", help="keep the photograph's colours; adain: its palette only")
     mix = "adain: how much each style counts, in their order; default: all the same"
     add("--mix", type=number(float, 0, 1000), nargs="+", metavar="W", help=mix)
-    add("--alpha", type=number(float, 0, 1), metavar="A", help="adain: how much style, from 0 to 1; default: 1")
+    add("--alpha", type=number(float, 0, 1), metavar="A", help="adain: how much style; 0: only rebuilt; default: 1")
     add("--backbone", choices=BACKBONES, help="gatys; default: squeezenet, the quickest")
     steps = "gatys: steps of the optimisation at each scale; default: the method's own"
     add("--steps", type=number(int, *STEPS), metavar="N", help=steps)
