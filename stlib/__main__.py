@@ -85,7 +85,7 @@ def parser():
     add("--method", choices=METHODS, default="gatys", help=method)
     size = "shorter side of the result in pixels, never larger than the photograph's; default: %(default)s; at most "
     add("--size", type=number(int, *SIZES), default=512, metavar="N", help=size + sizes)
-    add("--keep-colors", action="store_true", help="keep the photograph's colours; adain: its palette only")
+    add("--keep-colors", action="store_true", help="keep the colours of the photograph")
     mix = "adain: how much each style counts, in their order; default: all the same"
     add("--mix", type=number(float, 0, 1000), nargs="+", metavar="W", help=mix)
     add("--alpha", type=number(float, 0, 1), metavar="A", help="adain: how much style; 0: only rebuilt; default: 1")

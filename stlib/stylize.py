@@ -209,8 +209,9 @@ def adain(
     """Paint `content` in the style of one or several pictures in one pass (Huang and Belongie 2017).
 
     `content` (1, 3, H, W) in [0, 1]; `styles` one such picture or a list, of any sizes; `mix` a weight for each
-    (default: equal). `alpha` from 0, the photograph as the decoder rebuilds it, to 1. The work is done in tiles of
-    `tile` pixels with statistics over the whole picture. `callback(done, total)` counts tiles. Returns a namespace:
+    (default: equal). `alpha` from 0, the photograph as the decoder rebuilds it, to 1. To keep the colours, the styles
+    are recoloured (CORAL), and of the result only the luminance is taken. The work is done in tiles of `tile` pixels
+    with statistics over the whole picture. `callback(done, total)` counts tiles. Returns a namespace:
     `picture` (1, 3, H, W) in [0, 1] on the CPU, and `weights`, which says what the networks had. Every side needs 24
     pixels, for the mirrored margin. Raises ValueError, backbones.PictureTooSmall, runtime.DeviceError, zoo.ZooError.
     """
@@ -255,4 +256,5 @@ def adain(
     )
     height, width = content.shape[-2:]
     picture = painted[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width].contiguous()
+    picture = keep_colors(picture, content.cpu()) if keep_colors_of_content else picture
     return SimpleNamespace(picture=picture, weights=f"{network.name} {network.weights}; decoder {decoder.weights}")

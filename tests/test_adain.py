@@ -9,16 +9,7 @@ from stlib.chapters import load_chapter
 from stlib.losses import perceptual
 from stlib.nets import adain, normalization
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Pictures this small are quickest on one thread, above all where others are at work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.filterwarnings("ignore:.*random weights"), pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,7 @@ from stlib import backbones, images, stylize
 
 QUICK = {"steps": 2, "device": "cpu"}
 LONG = {"steps": 30, "device": "cpu"}  # past the first overshoots of L-BFGS
-pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Pictures this small are quickest on one thread, above all where others are at work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [pytest.mark.filterwarnings("ignore:.*random weights"), pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module")
