@@ -56,6 +56,16 @@ def exercise(praise):
     return decorate
 
 
+def expect_tensor(result, shape):
+    """Raise Wrong unless `result` is a tensor of that shape."""
+    import torch
+
+    if not torch.is_tensor(result):
+        raise Wrong(f"your function returns a {type(result).__name__}; a tensor of shape {tuple(shape)} is expected.")
+    if result.shape != torch.Size(shape):
+        raise Wrong(f"your result has the shape {tuple(result.shape)}; {tuple(shape)} is expected.")
+
+
 def _guarded(answer):
     """Call the answer; a result of `...` or a NotImplementedError means that the stub is untouched."""
 

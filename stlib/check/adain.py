@@ -2,8 +2,7 @@
 
 import torch
 
-from stlib.check import Wrong, exercise
-from stlib.check.gatys import _expect_tensor
+from stlib.check import Wrong, exercise, expect_tensor
 
 ONE_BY_ONE = "compare with one channel of one picture, by hand"
 
@@ -44,7 +43,7 @@ def layer(answer):
             "content and style are swapped: the result has the size of the style. The content is changed, the style "
             "only gives its moments."
         )
-    _expect_tensor(result, content.shape)
+    expect_tensor(result, content.shape)
     _unchanged((content, style), before)
     if not result.isfinite().all():
         raise Wrong("your result holds NaN or infinite values: divide by the content's deviation, which is not 0 here.")
@@ -109,7 +108,7 @@ def mix(answer):
     result = answer(content, given[0], given[1], alpha)
     if torch.is_tensor(result) and result.shape != content.shape and result.shape in [s.shape for s in styles]:
         raise Wrong("your result has the size of a style: AdaIN(content, style) keeps the content's size.")
-    _expect_tensor(result, content.shape)
+    expect_tensor(result, content.shape)
     if len(given[0]) != len(styles) or given[1] != weights:
         raise Wrong("your function changed a list it was given: make new ones.")
     _unchanged((content, *given[0]), before)
@@ -124,7 +123,7 @@ def mix(answer):
     if _like(result, mixed(shares)):
         for others, a in (([1.0, 1.0, 1.0], 1.0), ([0.0, 3.0, 0.0], 0.6)):  # and for other numbers
             again = answer(content, list(styles), list(others), a)
-            _expect_tensor(again, content.shape)
+            expect_tensor(again, content.shape)
             if not _like(again, mixed([weight / sum(others) for weight in others], a)):
                 raise Wrong(f"right for weights {weights} and alpha {alpha}, but not for {others} and {a}.")
         return

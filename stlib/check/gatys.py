@@ -2,14 +2,7 @@
 
 import torch
 
-from stlib.check import Wrong, exercise
-
-
-def _expect_tensor(result, shape):
-    if not torch.is_tensor(result):
-        raise Wrong(f"your function returns a {type(result).__name__}; a tensor of shape {tuple(shape)} is expected.")
-    if result.shape != torch.Size(shape):
-        raise Wrong(f"your result has the shape {tuple(result.shape)}; {tuple(shape)} is expected.")
+from stlib.check import Wrong, exercise, expect_tensor
 
 
 @exercise("your Gram matrices are right, for a batch and for a picture that is not square.")
@@ -23,7 +16,7 @@ def gram(answer):
         raise Wrong("you made one matrix for the whole batch: each picture needs its own, so the shape is (B, C, C).")
     if torch.is_tensor(result) and result.shape == (batch, height * width, height * width):
         raise Wrong("you multiplied F^T F, which compares positions; the Gram matrix compares channels: F F^T.")
-    _expect_tensor(result, (batch, channels, channels))
+    expect_tensor(result, (batch, channels, channels))
     if torch.allclose(result, right):
         return
     ratio = (result / right).mean().item()
@@ -52,7 +45,7 @@ def shuffle(answer):
     features = torch.randn(1, 6, 5, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     before = features.clone()
     result = answer(features)
-    _expect_tensor(result, features.shape)
+    expect_tensor(result, features.shape)
     if not torch.equal(features, before):
         raise Wrong("your function changed its input: work on a copy, or index into a new tensor.")
     if torch.equal(result, features):

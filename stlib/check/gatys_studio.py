@@ -2,8 +2,7 @@
 
 import torch
 
-from stlib.check import Wrong, exercise
-from stlib.check.gatys import _expect_tensor
+from stlib.check import Wrong, exercise, expect_tensor
 
 
 def _double(*shape, seed):
@@ -50,7 +49,7 @@ def channel_match(answer):
         raise Wrong(
             "your result has the size of the target: `picture` is recoloured, `target` only gives its statistics."
         )
-    _expect_tensor(result, picture.shape)
+    expect_tensor(result, picture.shape)
     if not torch.equal(picture, before):
         raise Wrong("your function changed its input: make a new tensor.")
     old, new, wanted = (torch.stack([p.mean(dim=(0, 2, 3)), p.std(dim=(0, 2, 3))]) for p in (picture, result, target))
