@@ -1,0 +1,110 @@
+"""What a picture of the world is of: named factors, their ranges and units, and a batch of their values."""
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import torch
+
+from stlib.world import noise
+
+
+class WorldError(ValueError):
+    """A factor, family, style or size that the world does not have; the message says what it has."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One named factor of a content: continuous, an angle (periodic), or a choice among `options`.
+
+    Values lie in [low, high]; an angle is counted in turns, 0 and 1 being the same; a choice is the index of its
+    option. `absent` is the share of contents that have the lowest value or the first option (no beard, no glasses).
+    """
+
+    name: str
+    text: str
+    low: float = 0.0
+    high: float = 1.0
+    unit: str = ""
+    absent: float = 0.0
+    options: tuple = ()
+    periodic: bool = False
+
+    def draw(self, u):
+        """A value for each uniform number u in [0, 1): the factor's distribution in the world."""
+        if self.options and not self.absent:
+            return (u * len(self.options)).floor()
+        u = ((u - self.absent) / (1 - self.absent)).clamp(min=0)
+        if self.options:
+            return (u * (len(self.options) - 1)).ceil()
+        return self.low + u * (self.high - self.low)
+
+
+class Contents:
+    """A batch of contents: `values` (B, F) float32 in the order of the family's factors, and where they come from.
+
+    `contents["smile"]` is a factor's values (B,), `contents[2:5]` a part of the batch, `replace(smile=1)` a copy
+    with other values. `numbers` (B,) and `seed` name the pictures: everything random is drawn from them.
+    """
+
+    def __init__(self, family, factors, values, numbers, seed):
+        self.family, self.factors, self.values, self.numbers, self.seed = family, factors, values, numbers, seed
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, what):
+        if isinstance(what, str):
+            return self.values[:, self._column(what)]
+        what = slice(what, what + 1 or None) if isinstance(what, int) else what
+        return Contents(self.family, self.factors, self.values[what], self.numbers[what], self.seed)
+
+    def _column(self, name):
+        names = [factor.name for factor in self.factors]
+        if name not in names:
+            raise WorldError(f"{self.family} have no factor {name!r}; they have: {', '.join(names)}.")
+        return names.index(name)
+
+    def replace(self, **values):
+        """A copy in which the named factors have other values (numbers, or tensors (B,)); choices take their name."""
+        copy = self[:]
+        copy.values = self.values.clone()
+        for name, value in values.items():
+            at = self._column(name)
+            factor = self.factors[at]
+            if isinstance(value, str):
+                if value not in factor.options:
+                    raise WorldError(f"{name} has no option {value!r}; it has: {', '.join(factor.options) or 'none'}.")
+                value = factor.options.index(value)
+            value = torch.as_tensor(value, dtype=copy.values.dtype, device=copy.values.device)
+            high = len(factor.options) - 1 if factor.options else factor.high
+            if not bool(((value >= factor.low) & (value <= high)).all()):
+                raise WorldError(f"{name} lies between {factor.low:g} and {high:g}; got {value.flatten().tolist()[:4]}.")
+            copy.values[:, at] = value
+        return copy
+
+    def repeat(self, times):
+        """Each content `times` times in a row: the frames of a factor that is moved by `replace`."""
+        return self[torch.arange(len(self)).repeat_interleave(times)]
+
+    def key(self, stream):
+        """The keys (B,) of the random stream called `stream`; see `stlib.world.noise`."""
+        return noise.keys(self.seed, self.numbers, stream).to(self.values.device)
+
+    def maps(self):
+        """All factors as tensors (B, 1, 1, 1), by name: what a renderer computes with."""
+        columns = self.values.T[..., None, None, None]
+        return SimpleNamespace(**{factor.name: column for factor, column in zip(self.factors, columns, strict=True)})
+
+    def to(self, device):
+        """The same contents on another device."""
+        copy = self[:]
+        copy.values, copy.numbers = self.values.to(device), self.numbers.to(device)
+        return copy
+
+
+def draw(family, factors, numbers, seed=0, device="cpu"):
+    """The contents called `numbers` (ints) of `seed`: each factor drawn on its own from its distribution."""
+    numbers = torch.as_tensor(list(numbers) if not torch.is_tensor(numbers) else numbers, dtype=torch.int64)
+    u = noise.uniform(noise.keys(seed, numbers, f"{family}/content"), len(factors))
+    values = torch.stack([factor.draw(u[:, i]) for i, factor in enumerate(factors)], dim=1)
+    return Contents(family, factors, values, numbers, seed).to(device)
