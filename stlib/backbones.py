@@ -1,4 +1,4 @@
-"""Frozen feature networks with named layers: SqueezeNet 1.0 (default), VGG-16, VGG-19.
+"""Frozen feature networks with named layers: SqueezeNet 1.0 (default), VGG-16, VGG-19, and our WorldNet.
 
 Pictures go in as (B, 3, H, W) in [0, 1]; each network normalises them itself.
 """
@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from stlib import assets, runtime
+from stlib import assets, runtime, world, zoo
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in RGB
 VGG_CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -183,19 +184,70 @@ def _random_weights(network, reason):
     return "random (He initialisation, seed 0)"
 
 
+class WorldNet(nn.Module):
+    """A small network for the pictures of `stlib.world`: seven convolutions with batch norm, then 64 numbers.
+
+    Its training (`stlib/zoo/judges.py`) asks those 64 numbers for all factors and the style. Its convolutions are the
+    backbone "worldnet"; `embed` gives the 64 numbers, in which populations of pictures are compared.
+    """
+
+    WIDTHS = (24, 24, "pool", 48, 48, "pool", 96, 96, "pool", 128)
+
+    def __init__(self):
+        super().__init__()
+        self.layers, width, number, pools = nn.ModuleDict(), 3, 0, 0
+        for item in self.WIDTHS:
+            if item == "pool":
+                pools += 1
+                self.layers[f"pool{pools}"] = nn.MaxPool2d(2)
+                continue
+            number += 1
+            convolution = nn.Conv2d(width, item, 3, 1, 1, bias=False)
+            self.layers[f"conv{number}"] = nn.Sequential(convolution, nn.BatchNorm2d(item))
+            self.layers[f"relu{number}"] = nn.ReLU()
+            width = item
+        self.embedding = nn.Linear(width * 16, 64)
+        sizes = {family: sum(f.outputs for f in module.FACTORS) for family, module in world.FAMILIES.items()}
+        sizes["style"] = len(world.STYLES) + 1  # and what is not of this world
+        self.heads = nn.ModuleDict({name: nn.Linear(64, size) for name, size in sizes.items()})
+
+    def embed(self, pictures):
+        """Pictures (B, 3, H, W) in [0, 1], brought to 64 pixels, as 64 numbers each: (B, 64)."""
+        if pictures.shape[-2:] != (64, 64):
+            pictures = F.interpolate(pictures, (64, 64), mode="bilinear", antialias=True, align_corners=False)
+        x = pictures * 2 - 1
+        for layer in self.layers.values():
+            x = layer(x)
+        return self.embedding(F.adaptive_avg_pool2d(x, 4).flatten(1)).float()
+
+    def forward(self, pictures):
+        """The raw outputs that its training compares, as `oracle.Oracle` gives them."""
+        x = F.relu(self.embed(pictures))
+        return {name: head(x) for name, head in self.heads.items()}
+
+
+@lru_cache(maxsize=2)
+def worldnet(device=None):
+    """The WorldNet that ships with the course, frozen: `worldnet().embed(pictures)` compares populations."""
+    return zoo.load("worldnet", WorldNet()).requires_grad_(False).to(runtime.device(device))
+
+
 @lru_cache(maxsize=4)
 def _load(name, where, fast):
+    if name == "worldnet":
+        network = worldnet(where)
+        return Backbone(name, network.layers, network.weights, (0.5,) * 3, (0.5,) * 3, fast=False).to(where)
     layers, weights = _squeezenet() if name == "squeezenet" else _vgg(name)
     return Backbone(name, layers, weights, fast=fast).to(where)
 
 
 def load(name="squeezenet", device=None, fast=True):
-    """A frozen `Backbone`: "squeezenet" (1.0), "vgg16" or "vgg19", with ImageNet weights.
+    """A frozen `Backbone`: "squeezenet" (1.0), "vgg16" or "vgg19", with ImageNet weights, or "worldnet".
 
     Weights come from `stlib.assets` (SqueezeNet) or torchvision's loader (VGG). Where they cannot be had, a warning
     says so and the network gets random weights; `backbone.weights` tells which. Raises ValueError for other names.
     """
-    names = ("squeezenet", *VGG_CONVOLUTIONS)
+    names = ("squeezenet", *VGG_CONVOLUTIONS, "worldnet")
     if name not in names:
         raise ValueError(f"There is no backbone {name!r}; choose one of: {', '.join(names)}.")
     return _load(name, runtime.device(device), fast)

@@ -1,5 +1,6 @@
 """What a picture of the world is of: named factors, their ranges and units, and a batch of their values."""
 
+import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -37,6 +38,11 @@ class Factor:
         if self.options:
             return (u * (len(self.options) - 1)).ceil()
         return self.low + u * (self.high - self.low)
+
+    @property
+    def outputs(self):
+        """How many numbers a network puts out for it: one, cosine and sine of an angle, or one for each option."""
+        return len(self.options) or (2 if self.periodic else 1)
 
 
 class Contents:
@@ -100,6 +106,20 @@ class Contents:
         copy = self[:]
         copy.values, copy.numbers = self.values.to(device), self.numbers.to(device)
         return copy
+
+
+def targets(contents):
+    """What a network should put out for contents, (B, columns): [-1, 1], cosine and sine, or the option's number."""
+    columns = []
+    for factor in contents.factors:
+        value = contents[factor.name]
+        if factor.options:
+            columns.append(value)
+        elif factor.periodic:
+            columns += [torch.cos(2 * math.pi * value), torch.sin(2 * math.pi * value)]
+        else:
+            columns.append((2 * value - factor.high - factor.low) / (factor.high - factor.low))
+    return torch.stack(columns, dim=1)
 
 
 def draw(family, factors, numbers, seed=0, device="cpu"):

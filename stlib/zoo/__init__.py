@@ -114,7 +114,8 @@ def load(name, module, folder=FOLDER):
         raise ZooError(f"{name!r} does not fit this module: at {wrong[0]!r} {sizes}; {advice}.")
     module.load_state_dict(state)
     module.name = name
-    module.weights = f"trained in the chapter {about['chapter']!r}, sha256 {about['sha256'][:12]}"
+    home = "the script" if about["chapter"] == "judges" else "the chapter"
+    module.weights = f"trained in {home} {about['chapter']!r}, sha256 {about['sha256'][:12]}"
     return module.eval()
 
 
@@ -186,7 +187,12 @@ def _plain(value):
 
 
 def _code_hash(chapter):
-    """The present hash of the cells tagged `zoo` of a chapter's notebook."""
+    """The present hash of what made the weights: the chapter's cells tagged `zoo`, or for "judges" that script and the
+    world that it draws."""
+    if chapter == "judges":
+        here = Path(__file__).parent
+        drawn = "__init__ noise factors scene portraits landscapes styles".split()
+        return chapters.source_hash([here / "judges.py", *(here.parent / "world" / f"{name}.py" for name in drawn)])
     path = chapters.find(chapter)
     if path is None:
         raise ZooError("Weights are saved in a checkout of the course only: their record holds the notebook's hash.")

@@ -1,0 +1,239 @@
+"""How the two networks that look at the world were trained: the oracle, which judges, and WorldNet, which sees.
+
+    python -m stlib.zoo train oracle
+    python -m stlib.zoo train worldnet
+
+They differ in architecture, seed and data: neither has seen a picture, nor a content, of the other's. A run that was
+killed goes on from its last checkpoint.
+"""
+
+import time
+
+import torch
+import torch.nn.functional as F
+from skimage import data as photographs
+
+from stlib import backbones, oracle, runtime, training, world, zoo
+from stlib.world import factors
+
+DATA = {"oracle": 101, "worldnet": 202, "held out": 303}  # the seeds of their contents; nothing else uses these
+COUNTS = {"portraits": 24_000, "landscapes": 18_000}  # pictures, a sixth in each style
+PLAN = {
+    "oracle": {"module": oracle.Oracle, "share": 1.0, "epochs": 16, "batch": 96, "rate": 2e-3, "seed": 11},
+    "worldnet": {"module": backbones.WorldNet, "share": 0.5, "epochs": 12, "batch": 64, "rate": 1.5e-3, "seed": 12},
+}
+REAL = ("astronaut", "chelsea", "coffee", "rocket")  # photographs of scikit-image that ship with it: not of this world
+
+
+# Pictures -------------------------------------------------------------------------------------------------------------
+
+
+def rendered(family, count, seed):
+    """`count` pictures of one family, uint8 (N, 3, 64, 64), each content in one style; with `Contents` and styles (N,).
+
+    One in eight is drawn at 128 pixels and averaged down, which is how an oracle sees a larger picture.
+    """
+    contents = world.sample(family, range(count), seed)
+    style = torch.arange(count) % len(world.STYLES)
+    large = torch.arange(count) // len(world.STYLES) % 8 == 7
+    pictures = torch.empty(count, 3, 64, 64, dtype=torch.uint8)
+    for i, name in enumerate(world.STYLES):
+        for size in (64, 128):
+            mine = ((style == i) & (large == (size == 128))).nonzero()[:, 0]
+            for part in mine.split(256):
+                drawn = F.avg_pool2d(world.render(contents[part], name, size), size // 64)
+                pictures[part] = (drawn * 255).round().byte()
+    return pictures, contents, style
+
+
+def some(share, x):
+    """A random choice (B, 1, 1, 1) of about `share` of the pictures."""
+    return (torch.rand(len(x), 1, 1, 1) < share).float()
+
+
+def degraded(x):
+    """Pictures as a transfer network may return them: shifted, recoloured, soft, noisy, compressed, with a pattern."""
+    shift = torch.randint(-2, 3, (2,)).tolist()
+    x = F.pad(x, (2, 2, 2, 2), "replicate")[..., 2 + shift[0] :, 2 + shift[1] :][..., :64, :64]
+    gain, lift = 1 + 0.16 * (torch.rand(len(x), 3, 1, 1) - 0.5), 0.08 * (torch.rand(len(x), 1, 1, 1) - 0.5)
+    x = torch.lerp(x, x * gain + lift, some(0.5, x))
+    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), "replicate"), 3, 1)
+    x = torch.lerp(x, soft, some(0.3, x) * torch.rand(len(x), 1, 1, 1))
+    coarse = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear")  # an upsampling network's softness
+    x = torch.lerp(x, coarse, some(0.15, x) * torch.rand(len(x), 1, 1, 1))
+    x = x + some(0.4, x) * 0.06 * torch.rand(len(x), 1, 1, 1) * torch.randn_like(x)
+    board = (torch.arange(64)[:, None] + torch.arange(64)) % 2 * 2.0 - 1
+    x = x + some(0.1, x) * 0.06 * torch.rand(len(x), 1, 1, 1) * board
+    blocks = F.interpolate(F.avg_pool2d(x, 8), scale_factor=8)
+    kept = ((x - blocks) * 12).round() / 12 + blocks  # as strong compression does: blocks, and few steps within
+    return torch.lerp(x, kept, some(0.1, x)).clamp(0, 1)
+
+
+def not_of_this_world(x, style):
+    """Pictures of the class "other", as many as `x` (B, 3, 64, 64) has: noise, plain, photographs, and `x` spoilt."""
+    kinds, made = torch.randint(0, 9, (len(x),)), []
+    grid = torch.linspace(-1, 1, 64)
+    for i, kind in enumerate(kinds.tolist()):
+        own, other, colour = x[i], x[int(torch.randint(len(x), ()))], torch.rand(3, 1, 1)
+        if kind == 0:
+            made.append(torch.rand(3, 64, 64) if i % 2 else 0.5 + 0.25 * torch.randn(3, 64, 64))
+        elif kind == 1:
+            made.append((colour + 0.3 * torch.rand(3, 1, 1) * grid.view(1, 1, -1)).expand(3, 64, 64))
+        elif kind == 2:  # clouds of noise
+            side = int(2 ** torch.randint(1, 6, ()))
+            made.append(F.interpolate(torch.rand(1, 3, side, side), (64, 64), mode="bicubic")[0])
+        elif kind == 3:
+            photograph = PHOTOGRAPHS[int(torch.randint(len(PHOTOGRAPHS), ()))]
+            at = [int(torch.randint(size - 63, ())) for size in photograph.shape[1:]]
+            made.append(photograph[:, at[0] : at[0] + 64, at[1] : at[1] + 64])
+        elif kind == 4:  # two contents over each other
+            made.append(0.5 * own + 0.5 * other.flip(-1))
+        elif kind == 5:  # patches in disorder
+            patches = own.unfold(1, 16, 16).unfold(2, 16, 16).reshape(3, 16, 16, 16)[:, torch.randperm(16)]
+            made.append(patches.view(3, 4, 4, 16, 16).permute(0, 1, 3, 2, 4).reshape(3, 64, 64))
+        elif kind == 6:  # noise in which the picture drowns
+            made.append(own * 0.4 + 0.3 + 0.35 * torch.randn(3, 64, 64))
+        elif kind == 7:  # blurred beyond reading
+            made.append(F.interpolate(F.avg_pool2d(own[None], 8), (64, 64), mode="bicubic")[0])
+        else:
+            made.append((1 - own) if int(style[i]) in (0, 3, 4) else own * colour * 1.2)  # a negative, a tinted drawing
+    return torch.stack(made).clamp(0, 1)
+
+
+def _photographs():
+    pictures = []
+    for name in REAL:
+        whole = torch.from_numpy(getattr(photographs, name)()).permute(2, 0, 1)[None].float() / 255
+        pictures += [F.interpolate(whole, size=(side, side), antialias=True, mode="bilinear")[0] for side in (72, 120, 200)]
+    return pictures
+
+
+PHOTOGRAPHS = _photographs()
+
+
+# Training -------------------------------------------------------------------------------------------------------------
+
+
+def loss_of(raw, family, target, style):
+    """Squared errors of continuous factors and angles, cross entropy of choices, each factor alike; and the style's."""
+    total, at, row = 0.0, 0, 0
+    for factor in world.FAMILIES[family].FACTORS:
+        width = factor.outputs
+        guess = raw[family][:, at : at + width]
+        if factor.options:
+            total = total + 0.35 * F.cross_entropy(guess, target[:, row].long())
+            row += 1
+        else:
+            total = total + F.mse_loss(guess, target[:, row : row + width])
+            row += width
+        at += width
+    return total / 10 + F.cross_entropy(raw["style"], style, label_smoothing=0.02)
+
+
+def train(name, data=None):
+    """Train "oracle" or "worldnet" from nothing, or on from its checkpoint, and save it to the zoo; return it.
+
+    `data`: {family: (pictures, values of the contents, styles)}; without it the pictures are rendered first.
+    """
+    plan = PLAN[name]
+    runtime.seed(plan["seed"])
+    data = data or {family: pictures_of(name, family, int(count * plan["share"])) for family, count in COUNTS.items()}
+    module = plan["module"]().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(module.parameters(), plan["rate"], weight_decay=0.02)
+    batches = {family: len(d[0]) // plan["batch"] for family, d in data.items()}
+    steps = plan["epochs"] * sum(batches.values())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, plan["rate"], steps, pct_start=0.15)
+    done, seconds = 0, 0.0
+    if state := training.load_checkpoint(name):
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        done, seconds = state["done"], state["seconds"]
+    for epoch in range(done, plan["epochs"]):
+        runtime.seed(plan["seed"] + 1000 * epoch)
+        start = time.perf_counter()
+        order = [family for family, number in batches.items() for _ in range(number)]
+        order = [order[i] for i in torch.randperm(len(order))]
+        shuffled = {family: iter(torch.randperm(len(d[0])).split(plan["batch"])) for family, d in data.items()}
+        module.train()
+        bar = training.progress(order, f"{name}, epoch {epoch + 1} of {plan['epochs']}")
+        for family in bar:
+            loss = step(module, family, data[family], next(shuffled[family]))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(module.parameters(), 2.0)
+            optimizer.step()
+            schedule.step()
+            bar.set_postfix(loss=float(loss.detach()))
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"The loss of {name} is {loss}: start again with a lower rate in `PLAN`.")
+        seconds += time.perf_counter() - start
+        training.save_checkpoint(
+            name, module=module.state_dict(), optimizer=optimizer.state_dict(), schedule=schedule.state_dict(),
+            done=epoch + 1, seconds=seconds,
+        )  # fmt: skip
+    return module.eval(), steps, seconds
+
+
+def pictures_of(name, family, count):
+    """What `rendered` gives, with the contents' targets in place of the contents."""
+    pictures, contents, style = rendered(family, count, DATA[name])
+    return pictures, factors.targets(contents), style
+
+
+def step(module, family, data, index):
+    """The loss of one batch: 7/8 degraded pictures of the world with their factors, and 1/8 others beside."""
+    pictures, target, style = (part[index] for part in data)
+    x = pictures.float() / 255
+    few = max(1, len(x) // 8)
+    alien = not_of_this_world(x[:few], style[:few])
+    x = torch.cat([degraded(x), alien]).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", runtime.fast_dtype("cpu"), enabled=runtime.fast_dtype("cpu") != torch.float32):
+        raw = {key: value.float() for key, value in module(x).items()}
+    known = {key: value[:-few] for key, value in raw.items()}
+    unknown = torch.full((few,), len(world.STYLES))
+    return loss_of(known, family, target, style) + 0.2 * F.cross_entropy(raw["style"][-few:], unknown)
+
+
+# Publishing -----------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def held_out(judge, count=600, seed=None):
+    """The accuracy of a judge on contents that nobody has seen, at 64 and 128 pixels: see `oracle.accuracy`."""
+    seed = DATA["held out"] if seed is None else seed
+    table = {}
+    for size in (64, 128):
+        table[str(size)] = {}
+        for family in world.FAMILIES:
+            contents = world.sample(family, range(count), seed)
+            table[str(size)][family], hits, alien = {}, {}, []
+            for number, style in enumerate(world.STYLES):
+                pictures = world.render(contents, style, size)
+                reading = judge.read(pictures, family)
+                scores = {f.name: round(oracle.score(f, reading, contents[f.name]), 4) for f in contents.factors}
+                table[str(size)][family][style] = scores
+                hits[style] = round(float((reading.style.argmax(dim=1) == number).float().mean()), 4)
+                runtime.seed(5)
+                spoilt = not_of_this_world(oracle.resized(pictures[:100]), torch.full((100,), number))
+                alien.append((judge.read(spoilt, family).style.argmax(dim=1) == len(world.STYLES)).float().mean())
+            table[str(size)][f"style, {family}"] = hits
+            table[str(size)][f"other, {family}"] = round(float(torch.stack(alien).mean()), 4)
+    return table
+
+
+def publish(name, data=None):
+    """Train a network, measure what was saved, and write both to the zoo."""
+    module, steps, seconds = train(name, data)
+    description = {
+        "oracle": "reads the factors and the style off a picture of the parametric world",
+        "worldnet": "sees pictures of the parametric world: features for distances, and a small backbone",
+    }[name]
+    plan = {key: value for key, value in PLAN[name].items() if key != "module"}
+    facts = {"steps": steps, "seconds": round(seconds)}
+    if name == "oracle":
+        module.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in module.state_dict().items()})
+        facts["accuracy"] = held_out(module)
+    return zoo.save(
+        name, module, chapter="judges", description=description, settings=plan | {"pictures": COUNTS}, training=facts
+    )
