@@ -236,7 +236,9 @@ def worldnet(device=None):
 def _load(name, where, fast):
     if name == "worldnet":
         network = worldnet(where)
-        return Backbone(name, network.layers, network.weights, (0.5,) * 3, (0.5,) * 3, fast=False).to(where)
+        backbone = Backbone(name, network.layers, network.weights, (0.5,) * 3, (0.5,) * 3, fast=False).to(where)
+        backbone.features = network.embed  # the 64 numbers a picture, for `stlib.metrics`
+        return backbone
     layers, weights = _squeezenet() if name == "squeezenet" else _vgg(name)
     return Backbone(name, layers, weights, fast=fast).to(where)
 

@@ -114,7 +114,12 @@ def source_hash(paths):
     trees = [ast.parse(Path(path).read_text(encoding="utf8")) for path in paths]
     for node in (node for tree in trees for node in ast.walk(tree)):
         body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
             body[0] = ast.Pass()
     return hashlib.sha256("\0".join(map(ast.dump, trees)).encode()).hexdigest()[:12]
 

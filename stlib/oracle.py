@@ -63,7 +63,9 @@ class Oracle(nn.Module):
         for narrow, wide in zip(widths, widths[1:], strict=False):
             blocks += [Block(narrow, wide, 2), Block(wide, wide, 1)]
         self.blocks = nn.Sequential(*blocks)
-        self.narrow = nn.Sequential(nn.Conv2d(widths[-1], 20, 1, bias=False), nn.BatchNorm2d(20), nn.ReLU(), nn.Flatten())
+        self.narrow = nn.Sequential(
+            nn.Conv2d(widths[-1], 20, 1, bias=False), nn.BatchNorm2d(20), nn.ReLU(), nn.Flatten()
+        )
         self.hidden = nn.Sequential(nn.Linear(20 * (SIDE // 8) ** 2, hidden), nn.ReLU())
         sizes = {family: sum(f.outputs for f in module.FACTORS) for family, module in world.FAMILIES.items()}
         self.factors = nn.ModuleDict({family: nn.Linear(hidden, size) for family, size in sizes.items()})
@@ -137,7 +139,9 @@ def load(device=None):
 
 def accuracy():
     """The published held-out accuracy: {size: {family: {style: {factor: score}}}}, and {size: {"style": ...}}."""
-    return json.loads((Path(zoo.__file__).parent / "weights" / "oracle.json").read_text(encoding="utf8"))["training"]["accuracy"]
+    return json.loads((Path(zoo.__file__).parent / "weights" / "oracle.json").read_text(encoding="utf8"))["training"][
+        "accuracy"
+    ]
 
 
 def carried(family, style, size=64):

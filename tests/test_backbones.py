@@ -1,4 +1,4 @@
-"""Backbones: names, freezing, early stop, errors, and the unpacking of the compressed weights."""
+"""Backbones: names, freezing, early stop, errors, the unpacking of the compressed weights; WorldNet."""
 
 import struct
 
@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from stlib import assets, backbones
+from stlib import assets, backbones, world, zoo
 
 REAL = assets.available("squeezenet_deep_compression")
 
@@ -171,3 +171,83 @@ def test_the_real_weights_know_a_cat_and_a_coffee():
         x = images.crop(images.picture(name, 256), 227, 227)  # as in training: 256, then the middle
         scores = network((x - mean) / std).softmax(1)[0]
         assert scores.argmax() == label and scores[label] > 0.6
+
+
+# WorldNet -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def worldnet():
+    torch.manual_seed(0)
+    return backbones.WorldNet().eval()
+
+
+def test_worldnet_has_seven_named_convolutions(worldnet):
+    names = list(worldnet.layers)
+    assert [name for name in names if name.startswith("conv")] == [f"conv{i}" for i in range(1, 8)]
+    assert [name for name in names if name.startswith("pool")] == ["pool1", "pool2", "pool3"]
+    assert names[:5] == ["conv1", "relu1", "conv2", "relu2", "pool1"] and names[-1] == "relu7"
+    raw = worldnet(torch.rand(2, 3, 64, 64))
+    sizes = {family: sum(f.outputs for f in module.FACTORS) for family, module in world.FAMILIES.items()}
+    assert {name: tuple(x.shape) for name, x in raw.items()} == {
+        **{family: (2, size) for family, size in sizes.items()},
+        "style": (2, len(world.STYLES) + 1),
+    }
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 32), (100, 70), (256, 256)])
+def test_worldnet_embeds_pictures_of_any_size(worldnet, size):
+    x = torch.rand(3, 3, *size) * torch.tensor([0.2, 0.6, 1.0]).view(3, 1, 1, 1)
+    with torch.no_grad():
+        vectors = worldnet.embed(x)
+        assert vectors.shape == (3, 64) and vectors.dtype == torch.float32 and vectors.isfinite().all()
+        torch.testing.assert_close(worldnet.embed(x[1:2]), vectors[1:2], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(vectors[0], vectors[1], atol=1e-4)
+
+
+@pytest.fixture
+def shipped(worldnet, monkeypatch):
+    """The zoo with a worldnet in it: random weights."""
+    monkeypatch.setattr(zoo, "load", lambda name, module: worldnet)
+    monkeypatch.setattr(worldnet, "weights", "random", raising=False)
+    for cache in (backbones.worldnet, backbones._load):
+        cache.cache_clear()
+    yield backbones.load("worldnet", device="cpu")
+    for cache in (backbones.worldnet, backbones._load):
+        cache.cache_clear()
+
+
+def test_worldnet_is_a_backbone(shipped, worldnet):
+    assert list(shipped.layers) == list(worldnet.layers) and (shipped.name, shipped.weights) == ("worldnet", "random")
+    x = torch.rand(2, 3, 64, 64, requires_grad=True)
+    found = shipped(x, ["relu2", "relu7"])
+    assert found["relu2"].shape == (2, 24, 64, 64) and found["relu7"].shape == (2, 128, 8, 8)
+    seen = x * 2 - 1
+    for layer in worldnet.layers.values():
+        seen = layer(seen)
+    torch.testing.assert_close(found["relu7"], seen, rtol=1e-4, atol=1e-5)  # what it was trained to see
+    found["relu7"].sum().backward()
+    assert x.grad.abs().sum() > 0 and not any(p.requires_grad for p in shipped.parameters())
+    torch.testing.assert_close(shipped.features(x), worldnet.embed(x))
+
+
+def test_worldnet_needs_the_zoo(monkeypatch):
+    def nothing(name, module):
+        raise zoo.ZooError(f"There is no network {name!r} in the zoo; there are: none yet.")
+
+    monkeypatch.setattr(zoo, "load", nothing)
+    for cache in (backbones.worldnet, backbones._load):
+        cache.cache_clear()
+    with pytest.raises(zoo.ZooError, match="There is no network 'worldnet' in the zoo"):
+        backbones.load("worldnet", device="cpu")
+
+
+def test_the_shipped_worldnet_is_trained():
+    if "worldnet" not in zoo.names():
+        pytest.skip("the zoo has no worldnet yet")
+    network = backbones.load("worldnet", device="cpu")
+    contents = world.sample("portraits", range(12), seed=404)
+    pictures = torch.cat([world.render(contents, style, 64) for style in ("photo", "line")])
+    style = backbones.worldnet("cpu")(pictures)["style"].argmax(dim=1)
+    wanted = torch.tensor([world.STYLES.index("photo"), world.STYLES.index("line")]).repeat_interleave(12)
+    assert (style == wanted).float().mean() > 0.9 and "trained in the script 'judges'" in network.weights

@@ -26,6 +26,7 @@ IMPORTED_AS = {
     "scikit-learn": "sklearn",
 }
 BY_MAKE_RUN_ONLY = {"nbclient", "nbformat"}  # in the extra "lab"
+BY_CHAPTERS = {"kornia"}  # which is imported in notebooks only
 
 
 def lines(name):
@@ -85,6 +86,7 @@ def test_the_dependencies_are_what_the_package_imports():
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 imported.add(node.module.split(".")[0])
     imported -= sys.stdlib_module_names | {"stlib"} | BY_MAKE_RUN_ONLY
+    imported |= BY_CHAPTERS
     imported |= {asset.package for asset in assets.ENTRIES if asset.package}  # photographs that ship with a package
     names = [Requirement(line).name for line in PROJECT["project"]["dependencies"]]
     assert {IMPORTED_AS.get(name, name) for name in names} == imported

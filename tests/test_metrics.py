@@ -502,7 +502,7 @@ class TestEvaluate:
         score = bench.score(lambda x: x, arm="identity")
         metrics.record("a chapter", score, claim="C01", seed=2, suffix=" at 64")
         rows = {row["name"]: row for row in results._measured["a chapter"]}
-        assert set(rows) == {f"{name} at 64" for name in [*score.values, "pictures", "task"]}
+        assert set(rows) == {f"{name} at 64" for name in [*score.values, "pictures", "size", "task"]}
         row = rows["content at 64"]
         assert (row["value"], row["arm"], row["claim"], row["seed"]) == (score["content"], "identity", "C01", 2)
         assert rows["psnr at 64"]["unit"] == "dB" and "identity, toys photo->sketch" in str(score)

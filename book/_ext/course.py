@@ -4,14 +4,18 @@
     {loose-list}           where the survey is imprecise               {system-map}      systems: planned or done
     {method-cards} I       one part's systems, one card each           {status-table}    how each notebook was run
     {credits-table} photo  the assets of a kind (`stlib.assets.REGISTRY`)
+    {oracle-table}         how well the oracle reads         {leaderboard} edit      methods scored as one kind, by task
 
-Sources: book/systems.yml, book/claims.yml, book/results/*.json, the stamps in the notebooks. The tables are written as
-Markdown and parsed with the page. Needs no torch.
+Sources: book/systems.yml, book/claims.yml, book/results/*.json, the stamps in the notebooks, the oracle's record in
+stlib/zoo/weights. The tables are written as Markdown and parsed with the page. Needs no torch.
 """
 
 import importlib
 import json
+import math
+import re
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import yaml
@@ -22,6 +26,19 @@ from sphinx.util.docutils import SphinxDirective
 ROOT = Path(__file__).resolve().parents[2]
 VERDICTS = {"holds": "✔ holds", "fails": "✘ fails", "depends": "◐ depends"}
 NOT_YET = "not yet measured"
+READABLE = 0.8  # `stlib.oracle.READABLE`, which cannot be imported without torch
+KERNEL_LIMIT = 3.0  # `stlib.metrics.scores.KERNEL_LIMIT`
+# How the tasks of `stlib.metrics` are called: "portraits photo->sketch", "portraits in ink", "portraits smile=1"
+TASKS = {"translate": r"(\w+) (.+)->(.+)", "generate": r"(\w+) in (.+)", "edit": r"(\w+) (\w+)=(.+)"}
+# What a kind is ranked by (the harmonic mean of these), and what else its tables show
+RANKED_BY = {"translate": ("content", "style"), "generate": ("style", "recall"), "edit": ("edit", "content", "style")}
+SHOWN = {
+    "translate": ("content", "style", "style_raw", "kernel_ratio", "ssim", "perceptual"),
+    "generate": ("style", "recall", "style_raw", "kernel_ratio", "precision", "diversity", "memorisation"),
+    "edit": ("edit", "content", "style", "style_raw", "kernel_ratio", "ssim", "perceptual"),
+}
+HEADS = {"style_raw": "Raw style", "kernel_ratio": "Kernel ratio", "ssim": "SSIM"}
+REFERENCES = ("source picture", "true picture", "other content", "noise", "plain")  # arms of the laboratory, no methods
 STATES = {"done": "● done", "written": "◐ written, not yet run", "planned": "○ planned"}
 
 
@@ -186,6 +203,162 @@ def credits_table(kinds, root=ROOT):
     return table(("Name", "Title", "Author", "Licence", "From"), rows)
 
 
+def floored(value):
+    """Two decimals, rounded down: what is shown as 0.80 has reached 0.8."""
+    return f"{math.floor(value * 100 + 1e-9) / 100:.2f}"
+
+
+def oracle_table(root=ROOT):
+    """How well the oracle reads each factor in each style: one table a family, sizes but the first folded away."""
+    path = root / "stlib" / "zoo" / "weights" / "oracle.json"
+    if not path.exists():
+        return ["*The oracle is not trained yet: its accuracy will stand here.*"]
+    record = json.loads(path.read_text(encoding="utf8"))
+    accuracy = record["training"]["accuracy"]
+    pictures = " and ".join(f"{n:,} {family}" for family, n in record["settings"].get("pictures", {}).items())
+    lines = [f"The oracle has {record['parameters']:,} parameters ({record['bytes'] / 1e6:.1f} MB)"]
+    lines[0] += f" and was trained on {pictures}." if pictures else "."
+    for number, (size, table_) in enumerate(accuracy.items()):
+        families = {name: styles for name, styles in table_.items() if not name.startswith(("style, ", "other, "))}
+        opened = [":::{dropdown} " + f"The same at {size} pixels", ""] if number else []
+        lines += ["", *opened]
+        for family, styles in families.items():
+            lines += [*family_table(family, size, styles, table_), ""]
+        lines += [":::"] if number else []
+    return lines
+
+
+def family_table(family, size, styles, accuracies):
+    """One family at one size: a row per factor, those of the style, and how often what is not of this world is seen."""
+    factors, rows = list(next(iter(styles.values()))), []
+    for factor in factors:
+        values = [scores[factor] for scores in styles.values()]
+        rows.append((f"`{factor}`", *(floored(v) if v >= READABLE else f"({floored(v)})" for v in values)))
+    counts = [sum(v >= READABLE for v in scores.values()) for scores in styles.values()]
+    rows.append(("*factors that are scored*", *(f"{count} of {len(factors)}" for count in counts)))
+    hits, other = accuracies[f"style, {family}"], accuracies[f"other, {family}"]
+    rows.append(("*style named right*", *(f"{hits[style]:.1%}" for style in styles)))
+    told = f"Pictures that are not of this world are called *other* in {other:.1%} of cases."
+    return [f"**{family.capitalize()} at {size} pixels.** {told}", "", *table(("Factor", *styles), rows)]
+
+
+def kind_of(task):
+    """Whether a task, by its name, is to translate, generate or edit; None for another name."""
+    return next((kind for kind, form in TASKS.items() if re.fullmatch(form, task)), None)
+
+
+def harmonic(values):
+    """The harmonic mean: 0 if one is 0, and never more than `len(values)` times the smallest."""
+    return len(values) / sum(1 / v for v in values) if all(v > 0 for v in values) else 0.0
+
+
+def scored(root=ROOT):
+    """What `stlib.metrics.record` wrote, one entry for each method and task: its values as lists over the seeds."""
+    groups, found = defaultdict(dict), {}
+    for row in results(root):
+        groups[row["chapter"], row["arm"], row["seed"]][row["name"]] = row
+    for (chapter, arm, _), named in groups.items():
+        for name, row in named.items():
+            suffix = name.removeprefix("task")
+            if not name.startswith("task") or not {f"style{suffix}", f"pictures{suffix}"} <= named.keys():
+                continue
+            task, size = row["value"], named.get(f"size{suffix}", {}).get("value")
+            if kind_of(str(task)) is None:
+                raise ValueError(f"{chapter}: {arm or 'a method'} was scored on {task!r}, which is no task's name.")
+            place = {"chapter": chapter, "arm": arm, "suffix": suffix, "task": task, "size": size}
+            entry = found.setdefault(tuple(place.values()), place | {"values": defaultdict(list), "devices": set()})
+            entry["devices"].add(row.get("device", ""))
+            for metric in (*SHOWN[kind_of(task)], "seconds", "pictures"):
+                if (value := named.get(metric + suffix)) is not None:
+                    entry["values"][metric].append(value["value"])
+    return list(found.values())
+
+
+def mean(entry, metric):
+    values = entry["values"].get(metric)
+    return sum(values) / len(values) if values else None
+
+
+def shown(entry, metric):
+    """A table's cell: the mean over the seeds, with the smallest and the largest where they differ."""
+    value = mean(entry, metric)
+    if value is None:
+        return "–"
+    values = entry["values"][metric]
+
+    def digits(x):
+        if metric in ("seconds", "perceptual"):
+            return f"{x:.2g}" if x < 10 else f"{x:.0f}"
+        return f"{x:.2f}" if metric != "kernel_ratio" else f"{x:.1f}" if x < 10 else f"{x:.0f}"
+
+    low, high, text = digits(min(values)), digits(max(values)), digits(value)
+    text += f" [{low}, {high}]" if low != high and metric != "seconds" else ""
+    return text + " ✘" if metric == "kernel_ratio" and max(values) > KERNEL_LIMIT else text
+
+
+def home(chapter, root=ROOT):
+    """The path of a chapter known by its short name, as the yml files have it: "1_optimization/gatys"."""
+    paths = (path.relative_to(root / "notebooks") for path in sorted((root / "notebooks").rglob(f"{chapter}.ipynb")))
+    hidden = ("solutions", ".ipynb_checkpoints")
+    return next((p.with_suffix("").as_posix() for p in paths if not set(hidden) & set(p.parts)), chapter)
+
+
+def mark(entry, root=ROOT):
+    """Whether an entry is a "reference" or made "by hand", as all is that the laboratory records; "" for a method."""
+    if not home(entry["chapter"], root).startswith("laboratory/"):
+        return ""
+    return "reference" if entry["arm"] in REFERENCES else "by hand"
+
+
+def label(entry, root=ROOT):
+    """A method's name in a table: its arm with a link, what the task's name does not say, and its mark."""
+    chapter = home(entry["chapter"], root)
+    name = link(chapter, root, entry["arm"]) if path_of(chapter, root) else entry["arm"] or chapter
+    if not set(re.findall(r"\w+", entry["suffix"])) <= set(re.findall(r"\w+", entry["task"])):
+        name += f", {entry['suffix'].strip()}"
+    marked = mark(entry, root)
+    return name + (f" *({marked})*" if marked else "")
+
+
+def ranking(kind, entries_, root=ROOT):
+    """One task's table, best first; references come last and have no rank."""
+    ranked = []
+    for entry in entries_:
+        score = harmonic([mean(entry, metric) or 0.0 for metric in RANKED_BY[kind]])
+        ratio = mean(entry, "kernel_ratio")
+        order = (mark(entry, root) == "reference", -score, math.inf if ratio is None else ratio, label(entry, root))
+        ranked.append((order, entry))
+    rows, counts = [], {mean(entry, "pictures") for entry in entries_}
+    counted = ("Pictures",) if len(counts) > 1 else ()
+    for place, (order, entry) in enumerate(sorted(ranked, key=lambda pair: pair[0]), 1):
+        cells = [shown(entry, metric) for metric in (*SHOWN[kind], "seconds")]
+        rank = "" if order[0] else place
+        cells += [f"{mean(entry, 'pictures'):.0f}"] if counted else []
+        rows.append((rank, label(entry, root), f"{-order[1]:.2f}", *cells))
+    heads = (HEADS.get(metric, metric.capitalize()) for metric in SHOWN[kind])
+    lines = table(("", "Method", "Mean", *heads, "Seconds", *counted), rows)
+    return lines if counted else [*lines, "", f"{counts.pop():.0f} pictures each."]
+
+
+def leaderboard(kinds, root=ROOT):
+    """The tables of the named kinds (all without a name): one for each task and size of picture."""
+    lines, all_ = [], scored(root)
+    for kind in kinds or TASKS:
+        if kind not in TASKS:
+            raise ValueError(f"There is no kind {kind!r}; there are: {', '.join(TASKS)}.")
+        mine = [entry for entry in all_ if kind_of(entry["task"]) == kind]
+        if not mine:
+            lines += [f"*Nothing has been scored as {kind} yet.*", ""]
+        for task, size in sorted({(e["task"], e["size"] or 0) for e in mine}):
+            entries_ = [entry for entry in mine if (entry["task"], entry["size"] or 0) == (task, size)]
+            where = f", {size:.0f} pixels" if size else ""
+            lines += [f"**{task.replace('->', ' → ')}**{where}", "", *ranking(kind, entries_, root), ""]
+            devices = sorted(set().union(*(entry["devices"] for entry in entries_)) - {""})
+            warning = "; on different machines, so not to be compared between chapters" if len(devices) > 1 else ""
+            lines += [f"Seconds a picture, on: {'; '.join(devices)}{warning}.", ""] if devices else []
+    return lines
+
+
 class Generated(SphinxDirective):
     """Parse generated Markdown in place of the directive; rebuild the page when its sources change."""
 
@@ -197,7 +370,7 @@ class Generated(SphinxDirective):
             lines = self.lines(self.arguments[0].split() if self.arguments else [])
         except (ValueError, KeyError) as problem:
             raise self.error(f"{self.name}: {problem}") from problem
-        for pattern in ("book/*.yml", "book/results/*.json", "notebooks/**/*.ipynb", "stlib/assets.py"):
+        for pattern in ("book/*.yml", "book/results/*.json", "notebooks/**/*.ipynb", *OTHER_SOURCES):
             for path in ROOT.glob(pattern):
                 self.env.note_dependency(str(path))
         box = nodes.container(classes=["course-" + self.name])
@@ -205,6 +378,7 @@ class Generated(SphinxDirective):
         return [box]
 
 
+OTHER_SOURCES = ("stlib/assets.py", "stlib/zoo/weights/oracle.json")
 WRITERS = {
     "claim": claim_boxes,
     "verdict-table": lambda _: verdict_table(),
@@ -213,6 +387,8 @@ WRITERS = {
     "status-table": lambda _: status_table(),
     "method-cards": method_cards,
     "credits-table": credits_table,
+    "oracle-table": lambda _: oracle_table(),
+    "leaderboard": leaderboard,
 }
 
 

@@ -1,6 +1,7 @@
 """One call for a chapter's table: named tasks, fixed contents, all scores, rows for `stlib.results`."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 
@@ -92,6 +93,7 @@ def record(chapter, score, claim="", seed=0, suffix=""):
     for name, value in score.values.items():
         results.record(chapter, name + suffix, value, score.arm, claim, seed, UNITS.get(name, ""))
     results.record(chapter, "pictures" + suffix, score.count, score.arm, claim, seed)
+    results.record(chapter, "size" + suffix, score.size, score.arm, claim, seed, "px")
     results.record(chapter, "task" + suffix, score.task, score.arm, claim, seed)
 
 
@@ -120,11 +122,11 @@ def evaluate(
     if count < LEAST:
         raise MetricError(f"A score needs at least {LEAST} pictures; got count={count}.")
     device = runtime.device(device)
-    contents, others = (task.contents(count, block, device) for block in (0, 1))
+    contents = task.contents(count, device=device)
     change = {task.factor: task.value} if task.kind == "edit" else {}
     wanted = contents.replace(**change)
-    truth, real = (world.render(each, task.style, size) for each in (wanted, others.replace(**change)))
-    source = world.render(contents, task.source, size) if task.source else None
+    truth, real = (_drawn(task, task.style, count, block, size, device, *change.items()) for block in (0, 1))
+    source = _drawn(task, task.source, count, 0, size, device) if task.source else None
 
     pictures, cost = _run(transfer, task, source, count, size, batch, device)
     reading = judge.read(pictures, task.family)
@@ -156,6 +158,12 @@ def evaluate(
         values |= {"intra_cluster": inside.diversity, "occupancy": inside.occupancy}
     values |= {"seconds": cost.seconds / count, "memory": cost.peak_bytes / 2**30}
     return Score(task.name, arm, count, size, values, notes)
+
+
+@lru_cache(maxsize=12)
+def _drawn(task, style, count, block, size, device, *change):
+    """The task's contents drawn in a style: the same for every method, so drawn once. Nobody may write into them."""
+    return world.render(task.contents(count, block, device).replace(**dict(change)), style, size)
 
 
 def _run(transfer, task, source, count, size, batch, device):
@@ -196,7 +204,7 @@ def _content(reading, judge, task, contents, wanted, source, truth, factors):
     if factors is None:
         from stlib import oracle
 
-        factors = oracle.carried(task.family, task.style)
+        factors = oracle.carried(task.family, task.style, source.shape[-1])
     kept = [name for name in factors if name != task.factor]
     true_reading = judge.read(truth, task.family)
     other = wanted[(torch.arange(len(wanted)) + 1) % len(wanted)]  # the derangement: each content meets the next one's

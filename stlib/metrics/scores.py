@@ -65,10 +65,13 @@ def blind_agreement(contents, names, steps=41):
     each = []
     for name in names:
         factor, truth = _factor(contents, name), contents[name]
+        drawn = factor.draw((torch.arange(1000) + 0.5) / 1000)
         if factor.options:
-            each.append(torch.full((len(contents),), 1 / len(factor.options), device=truth.device))  # equally frequent
+            shares = torch.bincount(drawn.long(), minlength=len(factor.options)) / 1000
+            always = (truth == shares.argmax()).float()  # the most frequent option
+            even = torch.full_like(always, 1 / len(factor.options))  # or, where all are alike, each a little
+            each.append(always if shares.max() > 1.01 / len(factor.options) else even)
         else:
-            drawn = factor.draw((torch.arange(1000) + 0.5) / 1000)
             constants = torch.linspace(factor.low, factor.high, steps)
             each.append(_agree(factor, max(constants, key=lambda c: _agree(factor, c, drawn).mean()), truth))
     return _per_picture(each, names)

@@ -44,6 +44,8 @@ def render(contents, style, size=64, variation=0):
     """
     if style not in styles.STYLES:
         raise WorldError(f"The world has no style {style!r}; it has: {', '.join(STYLES)}.")
+    if not len(contents):
+        raise WorldError("There are no contents to draw: sample one or more.")
     draw, on_cpu = styles.STYLES[style], contents.values.device.type == "cpu"
 
     @torch.no_grad()

@@ -83,8 +83,12 @@ class Contents:
                 value = factor.options.index(value)
             value = torch.as_tensor(value, dtype=copy.values.dtype, device=copy.values.device)
             high = len(factor.options) - 1 if factor.options else factor.high
-            if not bool(((value >= factor.low) & (value <= high)).all()):
-                raise WorldError(f"{name} lies between {factor.low:g} and {high:g}; got {value.flatten().tolist()[:4]}.")
+            whole = not factor.options or bool((value == value.round()).all())
+            if not whole or not bool(((value >= factor.low) & (value <= high)).all()):
+                kind = "is a whole number" if factor.options else "lies"
+                raise WorldError(
+                    f"{name} {kind} between {factor.low:g} and {high:g}; got {value.flatten().tolist()[:4]}."
+                )
             copy.values[:, at] = value
         return copy
 

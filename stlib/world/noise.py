@@ -31,7 +31,8 @@ def keys(seed, numbers, stream):
 def uniform(key, count):
     """`count` numbers in [0, 1) for each key: (B, count) float32."""
     steps = torch.arange(count, device=key.device)
-    return hash32(key[:, None] ^ hash32(steps + 1)).float() / 2**32
+    u = hash32(key[:, None] ^ hash32(steps + 1)).float() / 2**32
+    return u.clamp(max=1 - 2**-24)  # float32 rounds the largest up to 1
 
 
 @lru_cache(maxsize=8)

@@ -4,6 +4,7 @@ import copy
 import math
 
 import torch
+import torch.nn.functional as F
 
 from stlib.world import noise
 from stlib.world.factors import Factor
@@ -51,7 +52,7 @@ def build(contents, size):
     """The scene of each portrait: (B, ., size, size); painted from the back to the front."""
     scene = Scene(len(contents), size, contents.values.device)
     f = contents.maps()
-    face = Face(scene, f, noise.uniform(contents.key("portraits/details"), 8)[..., None, None, None])
+    face = Face(scene, f, contents.key("portraits/details"))
     hair = Hair(face, contents.key("portraits/strands"))
     backdrop(face)
     hair.behind()
@@ -69,6 +70,7 @@ def build(contents, size):
         left, right = sorted((0.20 * -side, 0.66 * side))
         brow(face.crop(left - 0.12, -0.64, right + 0.12, 0.06), side)
     glasses(face.crop(-0.78, -0.50, 0.78, 0.28))
+    scene.flow = F.normalize(scene.flow, dim=1)  # where two directions met at a soft edge it is too short
     return scene
 
 
@@ -92,8 +94,9 @@ class Face:
     (X, Y) of the face lies at X half-widths to the right and Y half-heights below, on its surface.
     """
 
-    def __init__(self, scene, f, details):
-        self.scene, self.f = scene, f
+    def __init__(self, scene, f, key):
+        self.scene, self.f, self.key = scene, f, key
+        details = noise.uniform(key, 8)[..., None, None, None]
         self.details = details.unbind(1)  # what has no name: eight uniform numbers, each (B, 1, 1, 1)
         roll = torch.deg2rad(f.roll)
         x, y = scene.x, scene.y - 0.45  # the head leans about the neck
@@ -241,7 +244,9 @@ def body(face):
     lx, _, _ = face.to_light
     cast = smoothstep(0.10, -0.05, face.outline + 0.10 - 0.35 * (y - 0.42).abs() + 0.12 * lx * x)
     neck_u = x - 0.02 * face.turn
-    neck = union(capsule(neck_u, y, 0 * lx, 0.2, 0 * lx, 0.72, 0.175 * f.face_width), ellipse(x, y - 1.0, 0.62, 0.36), 0.2)
+    neck = union(
+        capsule(neck_u, y, 0 * lx, 0.2, 0 * lx, 0.72, 0.175 * f.face_width), ellipse(x, y - 1.0, 0.62, 0.36), 0.2
+    )
     light = face.lambert(neck_u / 0.2, 0.25 + 0 * x, 0.75, 0.2) * (1 - 0.75 * cast)
     flat = {"glow": 0.0, "subject": 1.0, "depth": 0.0, "gloss": 0.0, "texture": 0.0}
     down = torch.cat([0 * x, 0 * x + 1], dim=1)
@@ -274,7 +279,9 @@ def head(face, hair):
         ear_u, ear_v, _ = side * face.a * face.front - 0.10 * face.turn, -0.12 * face.nod, 0
         x, y = u - ear_u, v - ear_v
         ear = ellipse(x - side * 0.01, y, 0.065, 0.115)
-        light = face.lambert(torch.full_like(x, 0.55 * side), 0 * x, 0.7, 0.3) * (0.7 + 0.3 * smoothstep(0.0, -0.04, ear))
+        light = face.lambert(torch.full_like(x, 0.55 * side), 0 * x, 0.7, 0.3) * (
+            0.7 + 0.3 * smoothstep(0.0, -0.04, ear)
+        )
         scene.paint(ear, line=-0.003, albedo=face.skin * 0.95, light=light, gloss=0.0, **flat)
 
     bump = relief(face)
@@ -295,7 +302,7 @@ def head(face, hair):
     rosy = face.skin * torch.tensor([1.0, 0.74, 0.70], device=u.device).view(1, 3, 1, 1)
     for side in (-1, 1):
         cu, cv, k = face.place(0.52 * side, 0.34)
-        cheek = torch.exp(-((((u - cu) / (0.13 * k)) ** 2 + ((v - cv) / 0.09) ** 2)))
+        cheek = torch.exp(-(((u - cu) / (0.13 * k)) ** 2 + ((v - cv) / 0.09) ** 2))
         scene.paint(face.outline, cheek * 0.34, albedo=rosy)
 
 
@@ -441,7 +448,7 @@ def brow(face, side):
     rise = -0.034 * (1 - out * out) + (0.010 - 0.046 * f.brow_angle) * out - 0.012 * f.eye_open
     thick = (0.011 + 0.020 * f.brow_weight) * clamp01(1.0 - 0.62 * smoothstep(-0.4, 1.1, out))
     shape = torch.maximum((y - rise).abs() - thick, (out.abs() - 1) * 0.145 * k)
-    strands = noise.smooth(torch.arange(len(f.yaw), device=x.device), x * 40 + y * 30 * side, y * 14) * 0.3
+    strands = noise.smooth(face.key, x * 40 + y * 30 * side, y * 14) * 0.3
     colour = face.hair * (0.75 - 0.35 * (1 - f.hair_dark))
     face.scene.paint(shape, 0.92, soft=0.012, albedo=colour, texture=strands, gloss=0.0, light=0.75)
     face.scene.draw_line((shape + 0.006).clamp(min=0), -0.004)
@@ -461,7 +468,9 @@ def tear(face, side):
     opacity = smoothstep(0.0, 0.10, f.tears)
     water = torch.tensor([0.72, 0.88, 1.0], device=x.device).view(1, 3, 1, 1)
     gloss = 0.5 * torch.exp(-((x + 0.008) ** 2 + (y + 0.002) ** 2) / 0.0001)
-    scene.paint(shape, 0.72 * opacity, albedo=face.skin * 0.25 + water * 0.75, light=clamp01(scene.light + 0.3), gloss=gloss)
+    scene.paint(
+        shape, 0.72 * opacity, albedo=face.skin * 0.25 + water * 0.75, light=clamp01(scene.light + 0.3), gloss=gloss
+    )
     scene.draw_line(shape.abs() + 9 * (f.tears < 0.06), -0.007)
 
 
@@ -481,6 +490,8 @@ def glasses(face):
     (left_u, left_v, left_k), (right_u, _, right_k) = spots
     bridge = capsule(u, v, left_u + 0.155 * left_k, left_v - 0.03, right_u - 0.155 * right_k, left_v - 0.03, 0.012)
     frame = union(frame, bridge) + absent
-    colour = torch.where(face.details[2] < 0.6, 0.07, 0.30) * torch.tensor([1.3, 0.9, 0.7], device=u.device).view(1, 3, 1, 1)
+    colour = torch.where(face.details[2] < 0.6, 0.07, 0.30) * torch.tensor([1.3, 0.9, 0.7], device=u.device).view(
+        1, 3, 1, 1
+    )
     scene.paint(frame, line=NO_LINE, albedo=colour, light=0.75, gloss=0.0, texture=0.0, glow=0.0)
     scene.draw_line((frame + 0.010).clamp(min=0), -0.003)

@@ -1,7 +1,7 @@
 """A scene: what is seen where, before any style. Families paint shapes into it, styles draw from it.
 
-Coordinates: x to the right, y down, both from -1 to 1 over the square picture. A shape is a signed distance (B, 1, H, W)
-in these units: negative inside. Anti-aliasing is analytic: a pixel is covered as far as the distance says.
+Coordinates: x to the right, y down, both from -1 to 1 over the square picture. A shape is a signed distance (B, 1, H,
+W) in these units: negative inside. Anti-aliasing is analytic: a pixel is covered as far as the distance says.
 """
 
 import copy

@@ -30,7 +30,9 @@ def sketch(scene, key):
     lines = pen(scene, 0.0090 + 0.0025 * pressure, soft=1.3) * (0.86 + 0.08 * pressure)
     graphite = lines
     for i, (below, slant) in enumerate([(0.78, 1.0), (0.50, -1.3), (0.30, 0.25)]):
-        graphite = torch.maximum(graphite, (0.62 - 0.40 * hairy) * hatch(scene, key + 2 + i, slant, (below - tone) * 1.5))
+        graphite = torch.maximum(
+            graphite, (0.62 - 0.40 * hairy) * hatch(scene, key + 2 + i, slant, (below - tone) * 1.5)
+        )
     strands = clamp01(-scene.texture * 1.6 + 0.25 - tone) * clamp01(1.25 - tone) * hairy
     graphite = torch.maximum(graphite, 0.85 * strands) + 0.16 * clamp01(0.8 - tone)
     graphite = clamp01(graphite * (1 + 0.22 * tooth))
@@ -53,7 +55,9 @@ def ink(scene, key):
     pressure = noise.smooth(key + 1, scene.x * 2.2, scene.y * 2.2)
     fibre = noise.smooth(key + 2, scene.x * 60, scene.y * 40)
     stroke = pen(scene, 0.0085 + 0.005 * pressure + 0.0015 * fibre, soft=1.0)
-    dry = clamp01(1.25 - 0.8 * clamp01(noise.smooth(key + 3, scene.x * 9, scene.y * 30) - 0.2) * clamp01(0.4 - pressure))
+    dry = clamp01(
+        1.25 - 0.8 * clamp01(noise.smooth(key + 3, scene.x * 9, scene.y * 30) - 0.2) * clamp01(0.4 - pressure)
+    )
     strands = clamp01(0.35 - 1.5 * scene.texture - tone) * clamp01(1.2 - tone) * hairy * clamp01(0.7 + 0.5 * drift)
     black = 1 - (1 - clamp01(wash)) * (1 - 0.82 * stroke * dry * (0.35 + 0.65 * presence)) * (1 - 0.75 * strands)
     black = clamp01(black * (1 + 0.05 * fibre))
@@ -62,7 +66,9 @@ def ink(scene, key):
 
 def cartoon(scene, key):
     """A cartoon: flat strong colours, one step of shadow, one of light, an even outline."""
-    surface = scene.albedo * (1 - 0.16 * smoothstep(0.25, 0.32, -scene.texture) + 0.10 * smoothstep(0.3, 0.37, scene.texture))
+    surface = scene.albedo * (
+        1 - 0.16 * smoothstep(0.25, 0.32, -scene.texture) + 0.10 * smoothstep(0.3, 0.37, scene.texture)
+    )
     grey = luminance(surface)
     surface = clamp01(grey + 1.35 * (surface - grey))
     edge = max(0.03, 0.9 * scene.pixel)
@@ -81,7 +87,9 @@ def oil(scene, key):
     grey = luminance(target)
     target = clamp01(grey + 1.25 * (target - grey) + 0.02)
     canvas, height = blur(scene, target, 0.12), torch.zeros_like(grey)
-    for i, (width, length, needed) in enumerate(((0.13, 1.3, 0.0), (0.065, 1.3, 0.05), (0.035, 1.1, 0.05), (0.018, 1.0, 0.06))):
+    for i, (width, length, needed) in enumerate(
+        ((0.13, 1.3, 0.0), (0.065, 1.3, 0.05), (0.035, 1.1, 0.05), (0.018, 1.0, 0.06))
+    ):
         if i == 0 or width > 0.9 * scene.pixel:
             width = max(width, 1.3 * scene.pixel)
             canvas, height = strokes(scene, key + 10 * i, target, canvas, height, width, length, needed)
@@ -161,12 +169,13 @@ def hatch(scene, key, slant, amount):
 
 
 def blur(scene, field, radius):
-    """Blur by about `radius`: two passes of a box filter."""
+    """Blur by about `radius`: two passes of a box filter, along rows and then along columns."""
     reach = max(1, round(radius / scene.pixel))
     if reach == 1 and radius < 0.75 * scene.pixel:
         return field
     for _ in range(2):
-        field = F.avg_pool2d(F.pad(field, (reach,) * 4, "replicate"), 2 * reach + 1, 1)
+        padded = F.pad(field, (reach,) * 4, "replicate")
+        field = F.avg_pool2d(F.avg_pool2d(padded, (1, 2 * reach + 1), 1), (2 * reach + 1, 1), 1)
     return field
 
 
@@ -184,7 +193,9 @@ def strokes(scene, key, target, canvas, height, width, length, needed):
     centre_x = (index.view(1, 1, -1) + 0.8 * (u[:, 0] - 0.5)) * width - 1
     centre_y = (index.view(1, -1, 1) + 0.8 * (u[:, 1] - 0.5)) * width - 1
     where = torch.stack([centre_x, centre_y], dim=-1)
-    at = F.grid_sample(torch.cat([target, canvas, scene.flow], dim=1), where, padding_mode="border", align_corners=False)
+    at = F.grid_sample(
+        torch.cat([target, canvas, scene.flow], dim=1), where, padding_mode="border", align_corners=False
+    )
     colour, under, flow = at[:, :3], at[:, 3:6], at[:, 6:]
     lacking = smoothstep(needed * 0.7, needed * 1.3 + 1e-3, (colour - under).abs().mean(dim=1, keepdim=True) + 1e-3)
     turn = (u[:, 2:3] - 0.5) * 0.7
@@ -200,7 +211,7 @@ def strokes(scene, key, target, canvas, height, width, length, needed):
     for dy in (-1, 0, 1):
         rows = cell.index_select(2, (at_x + dy).clamp(0, cells - 1))
         for dx in (-1, 0, 1):
-            here = rows.index_select(3, (at_x + dx).clamp(0, cells - 1))
+            here = rows.gather(3, (at_x + dx).clamp(0, cells - 1).expand(*rows.shape[:3], -1))
             x, y = scene.x - here[:, 3:4], scene.y - here[:, 4:5]
             along, across = x * here[:, 5:6] + y * here[:, 6:7], y * here[:, 5:6] - x * here[:, 6:7]
             bristle = torch.sin(across * (19 / width) + 40 * here[:, 8:9])
