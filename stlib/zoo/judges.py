@@ -19,7 +19,7 @@ from stlib.world import factors
 DATA = {"oracle": 101, "worldnet": 202, "held out": 303}  # the seeds of their contents; nothing else uses these
 COUNTS = {"portraits": 24_000, "landscapes": 18_000}  # pictures, a sixth in each style
 PLAN = {
-    "oracle": {"module": oracle.Oracle, "share": 1.0, "epochs": 5, "batch": 96, "rate": 1.2e-3, "seed": 11},
+    "oracle": {"module": oracle.Oracle, "share": 1.0, "epochs": 30, "batch": 96, "rate": 2e-3, "seed": 11},
     "worldnet": {"module": backbones.WorldNet, "share": 0.5, "epochs": 5, "batch": 64, "rate": 1.5e-3, "seed": 12},
 }
 COLOURLESS, HUES = ("sketch", "ink", "line"), ("hair_red", "clothes_hue", "background")
