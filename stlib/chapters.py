@@ -21,16 +21,16 @@ import types
 from pathlib import Path
 
 SETUP = """import importlib.util, os, subprocess, sys  # the setup cell is the same in every chapter
-if importlib.util.find_spec("stlib") is None:  # Colab: install the course only; torch and numpy stay untouched
+if importlib.util.find_spec("stlib") is None:  # Colab: install the course and what it lacks; torch and numpy stay untouched
     source = os.environ.get("STLIB_SOURCE", "{url}/archive/refs/heads/{branch}.zip")
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", source], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", source, *"kornia kornia_rs lightning-utilities torchmetrics".split()], check=True)
 import stlib
 assert getattr(stlib, "COURSE", "") == "style-transfer-course", "Another package named stlib is installed: run `pip uninstall -y stlib`, restart, run this cell again."
 """  # noqa: E501
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"
 COLAB = "https://colab.research.google.com/github/{repository}/blob/{branch}/{path}"
 REPEATS_ADDRESS = ("README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")
-NUMBER = re.compile(r"(?P<text>-?[\d,]*\.?\d+)(?P<key><!--= (?P<name>[\w./+,:% -]+?) -->)")
+NUMBER = re.compile(r"(?P<text>-?[\d,]*\.?\d+)(?P<key><!--= (?P<name>[\w./+,:%> -]+?) -->)")
 
 
 # Finding and reading -------------------------------------------------------------------------------------------------

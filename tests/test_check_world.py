@@ -8,7 +8,9 @@ from stlib.check import world as checks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-IDS = {f"world-{name}": name for name in ("ring", "beats_hatching", "fools_the_oracle", "memorisation")}  # of the chapter
+IDS = {
+    f"world-{name}": name for name in ("ring", "beats_hatching", "fools_the_oracle", "memorisation")
+}  # of the chapter
 
 
 def covered(edge, pixel):
@@ -44,7 +46,7 @@ def pencil(noise=0.01, **options):
     """A drawing in graphite on paper of what XDoG with hatching leaves."""
 
     def answer(pictures):
-        dark = 0.9 * (1 - checks.hatched(pictures, **{"sigma": 0.5, "tau": 0.95, "dark": 0.4} | options)[:, :1] / 0.95)
+        dark = 1.0 * (1 - checks.hatched(pictures, **{"sigma": 0.5, "tau": 0.9, "dark": 0.6} | options)[:, :1] / 0.95)
         grain = noise * torch.randn(dark.shape, generator=torch.Generator().manual_seed(0))
         return (PAPER + (GRAPHITE - PAPER) * dark + grain).clamp(0, 1)
 

@@ -11,7 +11,7 @@ from stlib.check import Wrong, exercise, expect_tensor
 
 PORTRAITS = range(5_000_000, 5_000_048)  # what a filter is given: numbers that nothing else in the course uses
 MODELS = range(6_000_000, 6_000_008)  # whose sketches a forger is given
-HATCHING = {"sigma": 0.5, "tau": 0.95, "dark": 0.4}  # XDoG with hatching as the chapter tunes it
+HATCHING = {"sigma": 0.5, "tau": 0.9, "dark": 0.4}  # XDoG with hatching as the chapter tunes it
 LOST = 0.02  # of content that a filter may lose against it
 SURE, FACELESS = 0.9, 0.2  # of a forgery: least probability of the style, and content that it must stay below
 ALIKE = 0.75  # correlation from which a picture is what the oracle reads in it: portraits have 0.9, others below 0.65
