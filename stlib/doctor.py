@@ -14,8 +14,8 @@ from pathlib import Path
 from stlib import __version__
 
 NEEDED = (
-    "torch torchvision torchmetrics kornia numpy scipy pillow scikit-image scikit-learn matplotlib ipython ipywidgets "
-    "tqdm pooch safetensors"
+    "torch torchvision numpy scipy pillow scikit-image scikit-learn matplotlib ipython ipywidgets "
+    "tqdm pooch safetensors torchmetrics kornia"
 ).split()
 OPTIONAL = {"accelerate": "training", "nbclient": "make run", "jupyterlab": "make lab", "jupyter-book": "make book"}
 MODULES = {"pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn", "ipython": "IPython"}

@@ -109,7 +109,7 @@ def test_what_the_laboratory_records_is_marked(small):
 def test_tasks_sizes_and_kinds_have_tables_of_their_own(small):
     large = scores(suffix=" at 128", arm="ours")
     sized = [row | dict(name="size sized", value=128.0) for row in scores()[:1]] + scores(suffix=" sized")
-    edit = scores("portraits smile=1", suffix=" portraits smile=1", edit=1.0, content=1.0, style=0.5)
+    edit = scores("portraits beard=1", suffix=" portraits beard=1", edit=1.0, content=1.0, style=0.5)
     generated = scores("portraits in ink", suffix=" in ink", recall=0.25, precision=0.5)
     put(small, scores(), large, sized, scores("portraits photo->ink", suffix=" ink"), edit, generated)
     text = course.leaderboard(["translate"], small)

@@ -109,7 +109,7 @@ def bench(request, monkeypatch):
     return SimpleNamespace(
         **{"judge": judge, "features": features, "task": task, "contents": contents, "family": family},
         **{"score": score, "source": pictures["photo"], "truth": pictures["sketch"], "real": request.param == "real"},
-        edit=f"{family} " + ("smile=1" if request.param == "real" else "tears=1"),
+        edit=f"{family} " + ("mouth_open=1" if request.param == "real" else "tears=1"),
     )
 
 

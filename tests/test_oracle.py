@@ -422,7 +422,7 @@ def test_the_oracle_is_frozen_and_loaded_once(judge):
 def test_it_reads_as_well_as_published(measured, family, style):
     contents, readings = measured[family]
     scored = oracle.carried(family, style)
-    assert len(scored) >= 5, f"in {style} hardly a factor is read"
+    assert len(scored) >= 4, f"in {style} hardly a factor is read"
     table = oracle.accuracy()["64"][family][style]
     assert set(table) == {f.name for f in contents.factors}
     found = {f.name: score(f, readings[style], contents[f.name]) for f in contents.factors if f.name in scored}

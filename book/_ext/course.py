@@ -28,7 +28,7 @@ VERDICTS = {"holds": "✔ holds", "fails": "✘ fails", "depends": "◐ depends"
 NOT_YET = "not yet measured"
 READABLE = 0.8  # `stlib.oracle.READABLE`, which cannot be imported without torch
 KERNEL_LIMIT = 3.0  # `stlib.metrics.scores.KERNEL_LIMIT`
-# How the tasks of `stlib.metrics` are called: "portraits photo->sketch", "portraits in ink", "portraits smile=1"
+# How the tasks of `stlib.metrics` are called: "portraits photo->sketch", "portraits in ink", "portraits beard=1"
 TASKS = {"translate": r"(\w+) (.+)->(.+)", "generate": r"(\w+) in (.+)", "edit": r"(\w+) (\w+)=(.+)"}
 # What a kind is ranked by (the harmonic mean of these), and what else its tables show
 RANKED_BY = {"translate": ("content", "style"), "generate": ("style", "recall"), "edit": ("edit", "content", "style")}

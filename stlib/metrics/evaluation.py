@@ -12,7 +12,7 @@ from stlib.metrics.scores import MetricError
 FIRST = 10_000_000  # numbers of contents from here on are only scored, never trained on
 STEP = 1_000_000  # the evaluated contents, then the other real set, the references, the fresh real pictures
 EDITS = {
-    "portraits": {"smile": 1.0, "hair_dark": 1.0, "glasses": "yes", "beard": 1.0, "yaw": 25.0},
+    "portraits": {"mouth_open": 1.0, "hair_dark": 1.0, "glasses": "yes", "beard": 1.0, "yaw": 25.0},
     "landscapes": {"season": 0.5, "moon": "moon", "water": 1.0, "trees": 1.0, "house": "yes"},
 }
 UNITS = {"psnr": "dB", "seconds": "s a picture", "memory": "GiB"}
@@ -48,7 +48,7 @@ class Task:
 
 
 def tasks():
-    """All tasks by name: for each family "portraits photo->sketch", "portraits in photo", "portraits smile=1"."""
+    """All tasks by name: for each family "portraits photo->sketch", "portraits in photo", "portraits beard=1"."""
     made = []
     for family in world.FAMILIES:
         for style in world.STYLES:
