@@ -31,8 +31,11 @@ class Backbone(nn.Module):
 
     `backbone(x, ["fire2", "fire5"])` maps a picture (B, 3, H, W) in [0, 1] to a dict of float32 feature maps and
     stops at the deepest layer asked for. Gradients flow to the picture, never to the weights. With `fast=True`
-    the convolutions run channels-last, and in bfloat16 where the device is quicker with it.
+    the convolutions run channels-last, and in bfloat16 where the device is quicker with it. `embed` maps a picture to
+    one vector, where the network has that (WorldNet), and is None elsewhere.
     """
+
+    embed = None
 
     def __init__(self, name, layers, weights, mean=MEAN, std=STD, fast=True):
         super().__init__()
@@ -237,7 +240,7 @@ def _load(name, where, fast):
     if name == "worldnet":
         network = worldnet(where)
         backbone = Backbone(name, network.layers, network.weights, (0.5,) * 3, (0.5,) * 3, fast=False).to(where)
-        backbone.features = network.embed  # the 64 numbers a picture, for `stlib.metrics`
+        backbone.embed = network.embed
         return backbone
     layers, weights = _squeezenet() if name == "squeezenet" else _vgg(name)
     return Backbone(name, layers, weights, fast=fast).to(where)

@@ -124,6 +124,12 @@ def source_hash(paths):
     return hashlib.sha256("\0".join(map(ast.dump, trees)).encode()).hexdigest()[:12]
 
 
+def drawing_hash():
+    """Hash of the code that draws the parametric world: other code, other pictures."""
+    files = sorted((Path(__file__).parent / "world").glob("*.py"))
+    return source_hash(file for file in files if file.name not in ("captions.py", "datasets.py"))
+
+
 def load_chapter(chapter):
     """Execute only the cells tagged `method` of a chapter and return them as a module."""
     path = find(chapter)

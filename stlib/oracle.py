@@ -88,6 +88,8 @@ class Oracle(nn.Module):
             raise ValueError(f"The oracle reads (B, 3, H, W) of 32 pixels and more; got {tuple(pictures.shape)}.")
         if family not in world.FAMILIES:
             raise ValueError(f"The oracle reads {' and '.join(world.FAMILIES)}; got {family!r}.")
+        if not (pictures.min() >= -1e-3 and pictures.max() <= 1 + 1e-3):
+            raise ValueError(f"The oracle reads pictures in [0, 1]; these reach to {float(pictures.max()):.3g}.")
         parts = [self(resized(part)) for part in pictures.detach().float().split(256)]
         raw = {name: torch.cat([part[name] for part in parts]).float() for name in (family, "style")}
         values, choices = {}, {}
@@ -148,5 +150,7 @@ def carried(family, style, size=64):
     """The factors that are scored in a style: those the oracle reads with `READABLE` accuracy there, at that size."""
     if style not in world.STYLES:
         raise ValueError(f"The world has no style {style!r}; it has: {', '.join(world.STYLES)}.")
+    if family not in world.FAMILIES:
+        raise ValueError(f"The oracle reads {' and '.join(world.FAMILIES)}; got {family!r}.")
     table = accuracy()["128" if size >= 96 else "64"][family][style]
     return tuple(name for name, value in table.items() if value >= READABLE)

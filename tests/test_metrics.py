@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 import stlib
-from stlib import backbones, metrics, results, zoo
+from stlib import backbones, metrics, oracle, results
 from stlib.metrics import evaluation, populations, scores
 from stlib.world import factors, noise
 from stlib.world.factors import Factor
@@ -77,7 +77,7 @@ class ToyFeatures(backbones.Backbone):
             layers |= {"conv2": nn.Conv2d(16, 32, 3), "relu2": nn.ReLU()}
             super().__init__("toy", layers, "random", fast=False)
 
-    def features(self, pictures):
+    def embed(self, pictures):
         last = self(pictures, ["relu2"])["relu2"]
         return torch.cat([last.mean(dim=(2, 3)), last.std(dim=(2, 3))], dim=1) * 4
 
@@ -86,9 +86,6 @@ class ToyFeatures(backbones.Backbone):
 def bench(request, monkeypatch):
     """A judge, features and the tasks: bench.score(transfer) evaluates; bench.truth, bench.source are the pictures."""
     if request.param == "real":
-        oracle = pytest.importorskip("stlib.oracle", reason="the judge is not there yet")
-        if not {"oracle", "worldnet"} <= set(zoo.names()):
-            pytest.skip("the zoo has no oracle and worldnet yet")
         judge, features, names, family = oracle.load("cpu"), backbones.load("worldnet", "cpu"), None, "portraits"
     else:
         judge, features, names, family = ToyJudge(), ToyFeatures(), NAMES, "toys"
@@ -256,9 +253,9 @@ def test_nothing_is_differentiated_through_a_reading_or_a_score(bench):
     tensors = [reading.style, *reading.values.values(), *reading.choices.values()]
     assert not any(tensor.requires_grad for tensor in tensors)
     maps = bench.features(pictures, list(bench.features.layers))
-    vectors = bench.features.features(pictures)
+    vectors = bench.features.embed(pictures)
     assert vectors.requires_grad  # WorldNet may be trained through, but the scores on it may not
-    others = bench.features.features(bench.source[:9])
+    others = bench.features.embed(bench.source[:9])
     made = [scores.perceptual_distance(maps, maps), scores.ssim(pictures, bench.source[:9])]
     made += [scores.psnr(pictures, bench.source[:9])]
     assert not any(tensor.requires_grad for tensor in made)

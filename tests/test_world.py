@@ -171,6 +171,14 @@ def test_sizes_from_32_to_512(family):
         (lambda c: c.replace(smile=torch.tensor([0.0, math.nan])), r"smile lies between -1 and 1; got \[0\.0, nan\]\."),
         (lambda c: c.replace(glasses=2), r"glasses is a whole number between 0 and 1; got \[2\.0\]\."),
         (lambda c: c.replace(clothes_hue=-0.1), r"clothes_hue lies between 0 and 1; got"),
+        (lambda c: c.replace(smile=torch.zeros(5)), r"smile takes one number, or one for each of 2; got \(5,\)\."),
+        (lambda c: c.replace(hair=1.5), r"hair is a whole number between 0 and 4; got \[1\.5"),
+        (lambda c: world.sample("portraits", 30), r"named by whole numbers, as in \[3\] or range\(8\); got 30\."),
+        (lambda c: world.sample("portraits", [1.5]), r"named by whole numbers, .* got \[1\.5\]\."),
+        (lambda c: c[7], r"There is no content 7: these are 2, counted from 0\."),
+        (lambda c: world.render(c[:0], "photo"), r"There are no contents to draw"),
+        (lambda c: world.render({"smile": 1}, "photo"), r"Contents are drawn, .* got dict\."),
+        (lambda c: world.render(c, "photo", size="64"), r"have 32 to 512 pixels a side; got '64'\."),
     ],
 )
 def test_errors_are_one_sentence(wrong, told):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from stlib import world, zoo
+from stlib import chapters, world, zoo
 from stlib.metrics import evaluation
 from stlib.world import datasets
 from stlib.world.datasets import RANGES, SEEDS, DatasetError, PictureSet
@@ -229,21 +229,23 @@ def test_every_argument_and_the_renderer_s_source_have_a_file_of_their_own(drawn
     for change in ({}, *({name: value} for name, value in others.items())):
         datasets.fixed(**(base | change))
     assert len(drawn) == len(cache()) == 7
-    monkeypatch.setattr(datasets, "_source_hash", lambda: "another")
+    monkeypatch.setattr(chapters, "drawing_hash", lambda: "another")
     datasets.fixed(**base)
     assert len(drawn) == len(cache()) == 8
 
 
 def test_the_hash_follows_the_renderer_and_not_the_captions(tmp_path, monkeypatch):
+    (tmp_path / "world").mkdir()
     for name in ("__init__.py", "styles.py", "captions.py", "datasets.py"):
-        (tmp_path / name).write_text("a = 1\n")
-    monkeypatch.setattr(world, "__file__", str(tmp_path / "__init__.py"))
-    before = datasets._source_hash()
+        (tmp_path / "world" / name).write_text("a = 1\n")
+    monkeypatch.setattr(chapters, "__file__", str(tmp_path / "chapters.py"))
+    before = chapters.drawing_hash()
     for name in ("captions.py", "datasets.py"):
-        (tmp_path / name).write_text("a = 2\n")
-    assert datasets._source_hash() == before
-    (tmp_path / "styles.py").write_text("a = 2\n")
-    assert datasets._source_hash() != before
+        (tmp_path / "world" / name).write_text("a = 2\n")
+    (tmp_path / "world" / "styles.py").write_text("a = 1  # a remark\n")
+    assert chapters.drawing_hash() == before
+    (tmp_path / "world" / "styles.py").write_text("a = 2\n")
+    assert chapters.drawing_hash() != before
 
 
 def cut(path):

@@ -103,7 +103,7 @@ def evaluate(
     """Score `transfer` on a task (its name in `TASKS`, or a `Task`): a `Score`.
 
     judge.read(pictures, family) gives a Reading. features(pictures, names) gives the feature maps of `features.layers`,
-    and features.features(pictures) the pooled vectors (B, D). `factors` are the names of those scored; by default those
+    and features.embed(pictures) the vectors (B, D). `factors` are the names of those scored; by default those
     that the style carries (`oracle.carried`). `training`, real pictures (K, 3, H, W) that the method has seen, adds
     memorisation and intra-cluster diversity. The contents are always the first `count` of the reserved numbers; with
     fewer than 256 pictures the kernel ratio lets larger differences pass (see `populations.kernel_ratio`).
@@ -119,6 +119,10 @@ def evaluate(
         if task not in TASKS:
             raise MetricError(f"There is no task {task!r}; there are: {', '.join(TASKS)}.")
         task = TASKS[task]
+    if not hasattr(judge, "read") or not callable(getattr(features, "embed", None)):
+        raise MetricError(
+            'evaluate() takes a judge, as `oracle.load()`, and features, as `backbones.load("worldnet")`.'
+        )
     if count < LEAST:
         raise MetricError(f"A score needs at least {LEAST} pictures; got count={count}.")
     device = runtime.device(device)
@@ -222,8 +226,7 @@ def _content(reading, judge, task, contents, wanted, source, truth, factors):
 
 @torch.no_grad()
 def _vectors(features, pictures, batch):
-    pooled = getattr(features, "features", features)
-    return torch.cat([pooled(part) for part in pictures.split(batch)])
+    return torch.cat([features.embed(part) for part in pictures.split(batch)])
 
 
 @torch.no_grad()

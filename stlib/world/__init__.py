@@ -17,7 +17,7 @@ from stlib.world.factors import WorldError
 FAMILIES = {"portraits": portraits, "landscapes": landscapes}
 STYLES = tuple(styles.STYLES)
 SIZES = (32, 512)  # smallest and largest side of a picture, in pixels
-AT_ONCE = 16 * 64 * 64  # pixels rendered together: what stays in a processor's cache
+AT_ONCE = 64 * 64 * 64  # pixels rendered together on a processor: fewer leave its threads waiting for Python
 
 
 def sample(family, numbers, seed=0, device="cpu"):
@@ -30,8 +30,7 @@ def sample(family, numbers, seed=0, device="cpu"):
 
 def scene(contents, size=64):
     """The scene (`stlib.world.scene.Scene`) of each content: all that a style draws from, `size` pixels square."""
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise WorldError(f"Pictures of the world have {SIZES[0]} to {SIZES[1]} pixels a side; got {size}.")
+    _check(contents, size)
     return _family(contents.family).build(contents, size)
 
 
@@ -44,15 +43,14 @@ def render(contents, style, size=64, variation=0):
     """
     if style not in styles.STYLES:
         raise WorldError(f"The world has no style {style!r}; it has: {', '.join(STYLES)}.")
-    if not len(contents):
-        raise WorldError("There are no contents to draw: sample one or more.")
+    _check(contents, size)
     draw, on_cpu = styles.STYLES[style], contents.values.device.type == "cpu"
 
     @torch.no_grad()
     def pictures(part):
         return draw(scene(part, size), part.key(f"{style}/{variation}"))
 
-    step = max(1, (AT_ONCE if on_cpu else 64 * AT_ONCE) // size**2)
+    step = max(1, (AT_ONCE if on_cpu else 16 * AT_ONCE) // size**2)
     parts = [contents[i : i + step] for i in range(0, len(contents), step)]
     if not on_cpu or len(parts) == 1:
         return torch.cat([pictures(part) for part in parts])
@@ -65,3 +63,12 @@ def _family(name):
     if name not in FAMILIES:
         raise WorldError(f"The world has no family {name!r}; it has: {', '.join(FAMILIES)}.")
     return FAMILIES[name]
+
+
+def _check(contents, size):
+    if not isinstance(contents, factors.Contents):
+        raise WorldError(f"Contents are drawn, as `world.sample` gives them; got {type(contents).__name__}.")
+    if not len(contents):
+        raise WorldError("There are no contents to draw: sample one or more.")
+    if not isinstance(size, int) or not SIZES[0] <= size <= SIZES[1]:
+        raise WorldError(f"Pictures of the world have {SIZES[0]} to {SIZES[1]} pixels a side; got {size!r}.")

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from stlib import assets, images, training, world
+from stlib import assets, chapters, images, training, world
 from stlib.world import noise
 
 RANGES = {  # numbers of contents [first, end): what is made for one purpose is in no set for another
@@ -25,7 +25,12 @@ RANGES = {  # numbers of contents [first, end): what is made for one purpose is 
     "few_shot": (3_000_000, 3_000_050),  # the 50 examples
     "evaluation": (10_000_000, 20_000_000),  # `stlib.metrics.evaluation`: never streamed
 }
-SEEDS = {101: "the oracle", 202: "WorldNet", 303: "the oracle's held-out pictures"}  # `stlib.zoo.judges`: theirs alone
+SEEDS = {
+    101: "the oracle",
+    202: "WorldNet",
+    303: "watched in training",
+    505: "held out",
+}  # `stlib.zoo.judges`: theirs alone
 SHOTS = (1, 5, 10, 50)
 LEAST, NAMED = 32, 5  # pixels a side that a reader's picture needs; skipped files that a warning names
 CHUNK = 64  # pictures between two steps of the progress bar
@@ -108,7 +113,7 @@ def fixed(family, style, count, size=64, seed=0, first=0):
         parts = training.progress(range(0, count, CHUNK), f"{family}, {style}", show=count > 2 * CHUNK)
         return torch.cat([world.render(contents[i : i + CHUNK], style, size).mul(255).round().byte() for i in parts])
 
-    name = f"{family}-{style}-{count}-{size}-{seed}-{first}-{_source_hash()}.safetensors"
+    name = f"{family}-{style}-{count}-{size}-{seed}-{first}-{chapters.drawing_hash()}.safetensors"
     pictures = _kept(assets.cache_folder() / "world" / name, (count, 3, size, size), render)
     return PictureSet(pictures, contents, f"{family} in {style}")
 
@@ -164,13 +169,6 @@ def _range(first, count, seed):
             return low, high
     known = ", ".join(f"{name} {low} to {high - 1}" for name, (low, high) in RANGES.items())
     raise DatasetError(f"{count} contents from {first} on do not lie in one of the ranges: {known}.")
-
-
-def _source_hash():
-    """16 digits that change with the text of the renderer: every file of the world that has a part in pictures."""
-    files = sorted(Path(world.__file__).parent.glob("*.py"))
-    texts = [path.name + path.read_text("utf8") for path in files if path.name not in ("captions.py", "datasets.py")]
-    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
 
 def _kept(path, shape, render):

@@ -1,6 +1,7 @@
 """What a picture of the world is of: named factors, their ranges and units, and a batch of their values."""
 
 import math
+import operator
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -61,7 +62,10 @@ class Contents:
     def __getitem__(self, what):
         if isinstance(what, str):
             return self.values[:, self._column(what)]
-        what = slice(what, what + 1 or None) if isinstance(what, int) else what
+        if isinstance(what, int):
+            if not -len(self) <= what < len(self):
+                raise WorldError(f"There is no content {what}: these are {len(self)}, counted from 0.")
+            what = slice(what, what + 1 or None)
         return Contents(self.family, self.factors, self.values[what], self.numbers[what], self.seed)
 
     def _column(self, name):
@@ -82,6 +86,8 @@ class Contents:
                     raise WorldError(f"{name} has no option {value!r}; it has: {', '.join(factor.options) or 'none'}.")
                 value = factor.options.index(value)
             value = torch.as_tensor(value, dtype=copy.values.dtype, device=copy.values.device)
+            if value.shape not in ((), (len(self),)):
+                raise WorldError(f"{name} takes one number, or one for each of {len(self)}; got {tuple(value.shape)}.")
             high = len(factor.options) - 1 if factor.options else factor.high
             whole = not factor.options or bool((value == value.round()).all())
             if not whole or not bool(((value >= factor.low) & (value <= high)).all()):
@@ -128,7 +134,10 @@ def targets(contents):
 
 def draw(family, factors, numbers, seed=0, device="cpu"):
     """The contents called `numbers` (ints) of `seed`: each factor drawn on its own from its distribution."""
-    numbers = torch.as_tensor(list(numbers) if not torch.is_tensor(numbers) else numbers, dtype=torch.int64)
+    try:
+        numbers = torch.as_tensor([operator.index(number) for number in numbers], dtype=torch.int64)
+    except TypeError:
+        raise WorldError(f"Contents are named by whole numbers, as in [3] or range(8); got {numbers!r}.") from None
     u = noise.uniform(noise.keys(seed, numbers, f"{family}/content"), len(factors))
     values = torch.stack([factor.draw(u[:, i]) for i, factor in enumerate(factors)], dim=1)
     return Contents(family, factors, values, numbers, seed).to(device)

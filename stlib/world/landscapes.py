@@ -1,4 +1,4 @@
-"""Landscapes: 16 factors, and how they become a scene. Lengths are in half picture heights, as in `Scene`."""
+"""Landscapes: 17 factors, and how they become a scene. Lengths are in half picture heights, as in `Scene`."""
 
 import math
 
@@ -6,7 +6,8 @@ import torch
 
 from stlib.world import noise
 from stlib.world.factors import Factor
-from stlib.world.scene import Scene, box, capsule, clamp01, ellipse, smoothstep
+from stlib.world.landmarks import SHORE, SNOW, paint_boat, paint_house, paint_trees
+from stlib.world.scene import Scene, Window, clamp01, colour, direction, fine, smoothstep
 
 TREES = ("round", "conifer", "poplar")
 FACTORS = (
@@ -51,35 +52,8 @@ GRASS = ((0.55, 0.71, 0.32), (0.44, 0.60, 0.25), (0.71, 0.58, 0.30), (0.91, 0.93
 SLOPE = ((0.42, 0.54, 0.34), (0.32, 0.46, 0.29), (0.56, 0.42, 0.28), (0.60, 0.65, 0.74), (0.42, 0.54, 0.34))
 LEAVES = ((0.66, 0.78, 0.36), (0.30, 0.50, 0.20), (0.86, 0.47, 0.14), (0.55, 0.42, 0.32), (0.66, 0.78, 0.36))
 NEEDLES = ((0.20, 0.42, 0.28), (0.16, 0.36, 0.23), (0.20, 0.37, 0.23), (0.30, 0.42, 0.42), (0.20, 0.42, 0.28))
-ROCK, SNOW, DEEP = (0.52, 0.49, 0.48), (0.95, 0.96, 0.99), (0.10, 0.25, 0.32)
-BARK, TWIGS, BEACH = (0.36, 0.26, 0.20), (0.56, 0.49, 0.46), (0.50, 0.42, 0.32)
-GLASS, LAMP = (0.22, 0.28, 0.36), (1.00, 0.80, 0.38)
-HULLS = ((0.72, 0.24, 0.18), (0.20, 0.36, 0.55), (0.55, 0.36, 0.20), (0.85, 0.80, 0.68))
-ROOFS = ((0.74, 0.32, 0.22), (0.42, 0.36, 0.38), (0.60, 0.42, 0.26), (0.80, 0.42, 0.24))
-HORIZON, SHORE = 0.08, 0.24  # y of the foot of the ridges and of the far shore
-
-# near trees, then trees on the far bank: place (1 is the side of the near bank), height, when it grows (0 first)
-NEAR_TREES = ((-0.50, 0.40, 5), (0.50, 0.62, 3), (-0.86, 0.92, 6), (0.84, 1.02, 0))
-BANK_TREES = ((-0.72, 0.30, 1), (0.30, 0.24, 2), (-0.25, 0.27, 4))
-# boughs: end across, height of the start and of the end, in heights of the tree
-BOUGHS = ((-0.24, 0.26, 0.66), (0.21, 0.30, 0.74), (-0.08, 0.40, 0.88))
-# clumps of a crown: place across and up, radius, in heights of the tree
-ROUND = (
-    (0, 0.80, 0.17),
-    (-0.19, 0.66, 0.16),
-    (0.20, 0.68, 0.15),
-    (-0.13, 0.50, 0.15),
-    (0.15, 0.50, 0.15),
-    (0, 0.60, 0.17),
-)
-POPLAR = (
-    (0, 0.91, 0.055),
-    (-0.01, 0.81, 0.085),
-    (0.01, 0.67, 0.10),
-    (-0.015, 0.53, 0.115),
-    (0.015, 0.39, 0.115),
-    (0, 0.26, 0.10),
-)
+ROCK, DEEP, BEACH = (0.52, 0.49, 0.48), (0.10, 0.25, 0.32), (0.50, 0.42, 0.32)
+HORIZON = 0.08  # y of the foot of the ridges
 
 
 def build(contents, size):
@@ -93,12 +67,12 @@ def build(contents, size):
         paint_ridge(behind, view, number)
     paint_bank(behind, view)
     behind.put()
-    paint_trees(scene, view, BANK_TREES, "bank")
-    paint_house(scene, view)
+    paint_trees(scene, view, bank_top(view), near=False)
+    paint_house(scene, view, bank_top(view))
     paint_water(scene, view)
     paint_boat(scene, view)
     paint_meadow(scene, view)
-    paint_trees(scene, view, NEAR_TREES, "near")
+    paint_trees(scene, view, near_shore(view), near=True)
     scene.flow = direction(*scene.flow.split(1, dim=1))  # unit length at soft edges, too
     return scene
 
@@ -117,7 +91,7 @@ def look(contents):
     view.disc_x, view.disc_y = 0.8 * view.sun_x, HORIZON - 0.28 - 0.52 * altitude
     view.light_x, view.light_y = torch.tanh(1.6 * view.sun_x), -(0.5 + 0.4 * altitude)
     view.lamps = torch.maximum(view.moon, smoothstep(0.3, 0.5, (view.hour - 0.5).abs()))  # windows are lit
-    view.side = torch.where(unit(view, "side") < 0.5, -1.0, 1.0)  # from which side the near bank comes
+    view.side = torch.where(noise.unit(view.key("side")) < 0.5, -1.0, 1.0)  # from which side the near bank comes
     return view
 
 
@@ -127,21 +101,6 @@ def blend(table, t):
     place = t.flatten() * (len(table) - 1)
     below = place.long().clamp(max=len(table) - 2)
     return torch.lerp(table[below], table[below + 1], (place - below)[:, None])[..., None, None]
-
-
-def unit(view, stream):
-    """A random number in [0, 1) for each picture: (B, 1, 1, 1)."""
-    return noise.uniform(view.key(stream), 1)[..., None, None]
-
-
-def pick(view, table, stream):
-    """One colour (B, 3, 1, 1) of a table for each picture."""
-    return torch.tensor(table, device=view.device)[(unit(view, stream).flatten() * len(table)).long()][..., None, None]
-
-
-def colour(view, rgb):
-    """A constant colour as (1, 3, 1, 1)."""
-    return torch.tensor(rgb, device=view.device).view(1, 3, 1, 1)
 
 
 def below(scene, top):
@@ -156,58 +115,12 @@ def gradient(field, pixel):
     return across, down
 
 
-def direction(across, down):
-    """The unit vector (B, 2, H, W) along (across, down)."""
-    across, down = torch.broadcast_tensors(across + 1e-5, down)  # nowhere without a direction
-    return torch.cat([across, down], dim=1) / (across**2 + down**2).sqrt().clamp(min=1e-9)
-
-
-class Window:
-    """A part of a scene around the places (x0, y0), (B, 1, 1, 1), of one size in all pictures.
-
-    Small things are painted into it as into a scene, at a fraction of the cost, then `put` writes it back.
-    """
-
-    pixel, cover, paint, draw_line = None, Scene.cover, Scene.paint, Scene.draw_line
-
-    def __init__(self, scene, x0, y0, half_width, half_height):
-        self.scene, self.pixel = scene, scene.pixel
-        spans = []
-        for middle, half in ((y0 + 0 * x0, half_height), (x0, half_width)):
-            count = min(scene.size, math.ceil(2 * half / scene.pixel) + 1)
-            first = ((middle - half + 1) / scene.pixel).floor().long().clamp(0, scene.size - count)
-            spans.append(first[:, 0] + torch.arange(count, device=first.device))  # (B, 1, count)
-        rows, columns = spans
-        self.shape = rows.shape[-1], columns.shape[-1]
-        self.place = (rows.transpose(1, 2) * scene.size + columns).flatten(1)[:, None]
-        for name in ("x", "y", *Scene.LAYERS):
-            layer = getattr(scene, name)
-            part = layer.flatten(2).gather(2, self.place.expand(-1, layer.shape[1], -1))
-            setattr(self, name, part.unflatten(2, self.shape))
-
-    def put(self):
-        """Write all layers back into the scene."""
-        for name in Scene.LAYERS:
-            layer, part = getattr(self.scene, name), getattr(self, name)
-            layer.flatten(2).scatter_(2, self.place.expand(-1, layer.shape[1], -1), part.flatten(2))
-
-
-def polygon(x, y, *corners):
-    """Signed distance to a convex polygon; corners clockwise as seen, in the units of x and y."""
-    distance = None
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
-        length = math.hypot(x1 - x0, y1 - y0)
-        edge = (x - x0) * ((y1 - y0) / length) - (y - y0) * ((x1 - x0) / length)
-        distance = edge if distance is None else torch.maximum(distance, edge)
-    return distance
-
-
 def paint_sky(scene, view):
     """The gradient of the hour, stars by night, and the sun or moon with its glow."""
     up = clamp01((HORIZON - scene.y) / (1 + HORIZON))
     sky = torch.lerp(view.low, view.high, smoothstep(0, 0.95, up**0.8))
     from_disc = ((scene.x - view.disc_x) ** 2 + (scene.y - view.disc_y) ** 2).sqrt()
-    warm = torch.lerp(view.sun, colour(view, (0.80, 0.88, 1.0)).expand_as(view.sun), view.moon)
+    warm = torch.lerp(view.sun, colour((0.80, 0.88, 1.0), view.device).expand_as(view.sun), view.moon)
     stars = smoothstep(2.0, 2.6, noise.smooth(view.key("stars"), scene.x * 28, scene.y * 28)) * view.moon
     sky = sky + stars * (0.2 + 0.8 * up)
     halo = 0.55 * torch.exp(-from_disc / 0.20) + 0.25 * torch.exp(-from_disc / 0.6)
@@ -301,8 +214,8 @@ def ridge_ground(scene, view, number, relief, altitude):
     grain = noise.smooth(view.key(f"grain {number}"), scene.x * 45, scene.y * 30 + 4 * relief) * fine(scene, 45)
     bare = smoothstep(0.22, 0.5, altitude + 0.07 * relief + 0.03 * wood + 0.15 * view.rough - 0.1)
     cap = smoothstep(0.40, 0.55, altitude + 0.10 * relief * view.rough + 0.35 * view.snow)
-    ground = torch.lerp(view.slope * (1 + 0.10 * wood), colour(view, ROCK), bare)
-    ground = torch.lerp(ground, colour(view, SNOW), cap)
+    ground = torch.lerp(view.slope * (1 + 0.10 * wood), colour(ROCK, view.device), bare)
+    ground = torch.lerp(ground, colour(SNOW, view.device), cap)
     return ground, 0.5 * wood * (1 - bare) + 0.35 * grain * (1 - 0.7 * cap)
 
 
@@ -348,11 +261,6 @@ def grassland(scene, view, stream, near):
     }
 
 
-def fine(scene, features):
-    """How far detail of so many features per half picture height can be seen: 0.5 at two pixels each, 1 if larger."""
-    return min(1.0, 1 / (features * scene.pixel) ** 0.75)
-
-
 def paint_bank(scene, view):
     """The far bank of the lake: a meadow below the ridges, on which the house stands."""
     layers = grassland(scene, view, "bank", 0.0)
@@ -371,142 +279,14 @@ def paint_meadow(scene, view):
     down = clamp01(scene.y - HORIZON) + 0.12
     shape = noise.smooth(view.key("flowers"), scene.x * 14 / down**0.6, 18 * torch.log(down))
     bloom = smoothstep(1.7, 2.1, shape) * (1 - view.snow) * smoothstep(-0.02, -0.2, shore)
-    petals = pick(view, ((0.98, 0.92, 0.55), (0.95, 0.55, 0.60), (0.97, 0.97, 0.97), (0.72, 0.60, 0.90)), "petals")
+    petals = noise.pick(
+        view.key("petals"), ((0.98, 0.92, 0.55), (0.95, 0.55, 0.60), (0.97, 0.97, 0.97), (0.72, 0.60, 0.90))
+    )
     layers["albedo"] = torch.lerp(layers["albedo"], petals, bloom)
     layers["light"] = layers["light"] * (1 - 0.35 * smoothstep(0.5, 1.0, scene.y))  # the eye is led inwards
     rim = smoothstep(-0.035, 0, shore) * smoothstep(0, 0.1, view.water)
-    layers["albedo"] = torch.lerp(layers["albedo"], colour(view, BEACH), 0.6 * rim)
+    layers["albedo"] = torch.lerp(layers["albedo"], colour(BEACH, view.device), 0.6 * rim)
     scene.paint(shore, line=0.001, **layers)
-    scene.put()
-
-
-def paint_trees(scene, view, trees, where):
-    """Trees of one place ("near" or "bank"): they grow one after another as `trees` rises."""
-    near = where == "near"
-    top = near_shore(view) if near else bank_top(view)
-    for i, (place, tall, when) in enumerate(trees):
-        grown = smoothstep(0, 1, clamp01((view.trees * 8.5 - when) / 2.5))
-        key = view.key(f"{where} tree {i}")
-        shake = noise.uniform(key, 12)[..., None, None]
-        x0 = place * view.side + 0.10 * (shake[:, :1] - 0.5)
-        foot = top(x0) + (0.03 + 0.09 * shake[:, 1:2] if near else 0.02)
-        height = tall * (0.85 + 0.3 * shake[:, 2:3]) * (0.03 + 0.97 * grown)
-        window = Window(scene, x0, foot - 0.47 * height, 0.53 * tall + 0.04, 0.64 * tall + 0.04)
-        paint_tree(window, view, key, shake, x0, foot, height, grown, near)
-        window.put()
-
-
-def paint_tree(scene, view, key, shake, x0, foot, height, grown, near):
-    """One tree with its foot at (x0, foot): shadow on the ground, trunk, boughs, crown. Absent where `grown` is 0."""
-    x, up = (scene.x - x0) / height, (foot - scene.y) / height  # in heights of the tree, from its foot
-    gone = 9 * (grown <= 0)
-    conifer, poplar = (view.tree_kind == 1).float(), (view.tree_kind == 2).float()
-    clumps, leaf = noise.smooth(key, x * 13, up * 13), noise.smooth(noise.hash32(key + 1), x * 42, up * 42)
-    leaf = leaf * fine(scene, 42 if near else 150)
-    shadow = ellipse(x + 0.20 * view.light_x, up, 0.24, 0.045) * height + gone
-    scene.paint(shadow, 0.6, soft=0.03, light=0.15)
-    wood = capsule(x, up, 0, -0.01, 0.02, 0.5, (0.034 - 0.032 * clamp01(up)) * (1 - 0.3 * poplar))
-    for x1, up0, up1 in BOUGHS:
-        bough = capsule(x, up, 0, up0, x1 * (1 - 0.65 * poplar), up1, 0.011 - 0.009 * clamp01((up - up0) / (up1 - up0)))
-        wood = torch.minimum(wood, bough + 0.5 * conifer)
-    flow = direction(torch.zeros_like(x), torch.ones_like(x))
-    layers = {"glow": 0, "gloss": 0, "flow": flow, "subject": 1, "depth": 0.03 if near else 0.42}
-    bark = torch.lerp(colour(view, BARK), colour(view, SNOW), 0.2 * view.snow)
-    line = 0.003 if near else -0.003
-    wood_light = clamp01(0.5 + 9 * x * view.light_x)
-    scene.paint(wood * height + gone, line=line, albedo=bark, light=wood_light, texture=0.3 * leaf, **layers)
-    leafy, needles = leafy_crown(view, x, up, shake, poplar), conifer_crown(view, x, up)
-    crown = leafy[0]
-    crease, light, layers["flow"] = (torch.lerp(*both, conifer) for both in zip(leafy[1:], needles[1:], strict=True))
-    crown = crown + (0.020 * clumps + 0.008 * leaf) * (1 - 0.4 * poplar)
-    twigs = 0.05 * clumps.abs() - 0.18 + 0.167 * smoothstep(0, 0.9, view.snow)  # winter leaves a web of twigs
-    crown = torch.maximum(crown, twigs)
-    crown = torch.lerp(crown, needles[0] + (0.006 * clumps + 0.006 * leaf), conifer)
-    leaves = torch.lerp(view.leaves * (0.85 + 0.3 * shake[:, 3:6]), colour(view, TWIGS), view.snow)
-    green = torch.lerp(leaves, view.needles, conifer)
-    snowy = conifer * view.snow * smoothstep(0.45, 0.75, light + 0.12 * clumps)
-    scene.paint(
-        crown * height + gone,
-        line=line - 0.006 * view.snow * (1 - conifer),
-        albedo=torch.lerp(clamp01(green), colour(view, SNOW), snowy),
-        light=clamp01(light + 0.10 * clumps + 0.11 * leaf),
-        texture=torch.tanh(0.6 * leaf + 0.2 * clumps),
-        **layers,
-    )
-    broken = (crease + 0.012 * clumps.abs()) * height  # inner lines, not closed
-    scene.draw_line(broken + 9 * (crown > 0) + 9 * view.snow * (1 - conifer) + gone, line - 0.005)
-
-
-def leafy_crown(view, x, up, shake, poplar):
-    """A crown of clumps, each shaded as a ball: distance, distance to the creases between clumps, light, flow."""
-    distance = None
-    for k, (broad, narrow) in enumerate(zip(ROUND, POPLAR, strict=True)):
-        across, high, radius = (wide + (slim - wide) * poplar for wide, slim in zip(broad, narrow, strict=True))
-        jitter = (shake[:, 6 + k : 7 + k] - 0.5) * (1 - poplar)
-        dx, dy = x - across - 0.10 * jitter, up - high - 0.05 * jitter
-        ball = (dx**2 + dy**2 + 1e-9).sqrt() - radius
-        shape = torch.cat([(dx * view.light_x - dy * view.light_y) / radius, dy, dx], dim=1)  # light, flow
-        if distance is None:
-            distance, crease, seen = ball, torch.full_like(ball, 9.0), shape
-            continue
-        gap = (ball - distance) / 2
-        crease = torch.where(gap < 0, -gap, torch.minimum(crease, gap + 9 * (ball > 0.03)))
-        seen = torch.lerp(seen, shape, smoothstep(0.015, -0.015, gap))
-        distance = torch.minimum(distance, ball)
-    light, turn_x, turn_y = seen.split(1, dim=1)
-    whole = 0.6 * x * view.light_x + 0.5 * (up - 0.6)
-    return distance, crease, clamp01(0.45 + 0.30 * light + 0.9 * whole), direction(turn_x, turn_y)
-
-
-def conifer_crown(view, x, up):
-    """A cone of tiers with drooping edges: distance, distance to the edges of tiers, light, flow."""
-    down = clamp01(1 - up)
-    tier = (down * 6.5) % 1
-    width = 0.24 * down**0.9 * (0.62 + 0.38 * tier) + 0.012
-    distance = torch.maximum((x.abs() - width) * 0.9, torch.maximum(0.13 - up, up - 1))
-    light = 0.5 + 0.35 * (x / width).clamp(-1, 1) * view.light_x + 0.25 * (0.5 - tier)
-    return distance, torch.minimum(tier, 1 - tier) / 6.5, clamp01(light), direction(torch.tanh(9 * x), 0.8 + 0 * x)
-
-
-def paint_house(scene, view):
-    """A house with a gable, a long wall, roof, chimney, door and windows that are lit by night and at dusk."""
-    x0 = 0.44 * view.house_x
-    top = bank_top(view)
-    foot = torch.maximum(top(x0 - 0.12), top(x0 + 0.12)) + 0.03
-    unit_length = 0.16
-    scene = Window(scene, x0, foot - 0.1, 0.42, 0.32)
-    mirror = torch.where(unit(view, "gable") < 0.5, -1.0, 1.0)
-    x, y = (scene.x - x0) / unit_length * mirror, (scene.y - foot) / unit_length
-    gone = 9 * (1 - view.house)
-
-    def part(distance, line, **layers):
-        scene.paint(distance * unit_length + gone, line=line, **layers)
-
-    walls = pick(view, ((0.93, 0.89, 0.80), (0.85, 0.72, 0.55), (0.80, 0.40, 0.34), (0.90, 0.90, 0.90)), "walls")
-    roof = torch.lerp(pick(view, ROOFS, "roof"), colour(view, SNOW), 0.9 * view.snow)
-    sunny = clamp01(0.5 + 0.5 * view.light_x * mirror)  # 1 where the sun is on the side of the long wall
-    upright = direction(torch.zeros_like(x), torch.ones_like(x))
-    layers = {"glow": 0.06, "gloss": 0, "texture": 0, "subject": 1, "depth": 0.4, "flow": upright}
-    part(ellipse(x + 1.2 * view.light_x * mirror, y, 1.4, 0.22), None, light=0.2)
-    part(box(x - 0.55, y + 1.5, 0.13, 0.35), -0.004, albedo=0.8 * walls, light=sunny, **layers)
-    part(
-        polygon(x, y, (-0.35, -0.75), (1.1, -0.75), (1.1, 0.0), (-0.35, 0.0)),
-        -0.002,
-        albedo=walls,
-        light=0.2 + 0.75 * sunny,
-        **layers,
-    )
-    gable = polygon(x, y, (-1.1, -0.75), (-0.72, -1.5), (-0.35, -0.75), (-0.35, 0.0), (-1.1, 0.0))
-    part(gable, -0.002, albedo=walls, light=0.2 + 0.75 * (1 - sunny), **layers)
-    layers["texture"] = 0.5 * torch.sin(scene.y / unit_length * 40)
-    layers["flow"] = direction(0.3 * mirror + 0 * x, torch.ones_like(x))
-    slab = polygon(x, y, (-0.76, -1.56), (0.72, -1.56), (1.2, -0.68), (-0.32, -0.68))
-    part(slab, -0.001, albedo=roof, light=0.45 + 0.5 * sunny, **layers)
-    glass = torch.lerp(colour(view, GLASS), colour(view, LAMP), view.lamps)
-    panes = torch.minimum(box(x - 0.05, y + 0.42, 0.13, 0.15), box(x - 0.75, y + 0.42, 0.13, 0.15))
-    panes = torch.minimum(panes, box(x + 0.72, y + 0.85, 0.10, 0.13))
-    part(panes, -0.006, albedo=glass, light=0.6, glow=view.lamps, gloss=0.1 * (1 - view.lamps), texture=0)
-    part(box(x + 0.72, y + 0.24, 0.13, 0.24), -0.006, albedo=colour(view, BARK), light=0.4, texture=0)
     scene.put()
 
 
@@ -525,7 +305,7 @@ def paint_water(scene, view):
     seen = torch.nn.functional.grid_sample(seen, grid, padding_mode="border", align_corners=False)
     albedo, light, glow, texture = seen.split([3, 1, 1, 1], dim=1)
     body = clamp01(0.12 + 0.5 * down + 0.05 * ripple)
-    deep = torch.lerp(colour(view, DEEP), view.high, 0.5)
+    deep = torch.lerp(colour(DEEP, view.device), view.high, 0.5)
     path = torch.exp(-(((scene.x - view.disc_x) / (0.10 + 0.25 * down)) ** 2))
     lake = SHORE - scene.y + 9 * (view.water <= 0)
     scene.paint(
@@ -542,38 +322,4 @@ def paint_water(scene, view):
     )
     waves = (ripple - 1.0).abs() * 0.05 + 0.012 * (1 - path) + 9 * (lake > -0.02)
     scene.draw_line(waves, -0.006)
-    scene.put()
-
-
-def paint_boat(scene, view):
-    """A sailing boat and its reflection: hull, mast, main sail and jib. It shrinks with the lake."""
-    x0 = 0.55 * view.boat_x
-    size = (0.005 + 0.155 * view.boat**0.5) * smoothstep(0.0, 0.3, view.water)
-    line_y = SHORE + 0.03 + 0.30 * view.water
-    gone = 9 * ((view.boat <= 0) | (view.water <= 0.02)).float()
-    hull_colour = pick(view, HULLS, "hull")
-    sail_colour = pick(view, ((0.97, 0.95, 0.88), (0.98, 0.97, 0.95), (0.86, 0.52, 0.34)), "sail")
-    lee = torch.where(unit(view, "lee") < 0.5, -1.0, 1.0)
-    scene = Window(scene, x0, line_y, 0.28, 0.48)
-    ripple = noise.smooth(view.key("wake"), scene.x * 4, scene.y * 40)
-    for mirrored in (True, False):
-        x = (scene.x - x0) / (size + 1e-3) * lee + 0.12 * mirrored * ripple
-        y = (scene.y - line_y) / (size + 1e-3) * (-1 if mirrored else 1)
-        hull = polygon(x, y, (-1.0, -0.34), (1.2, -0.38), (0.75, 0.06), (-0.75, 0.06))
-        main = polygon(x, y, (-0.02, -2.5), (-0.02, -0.50), (-0.95, -0.55))
-        jib = polygon(x, y, (0.10, -2.2), (0.98, -0.52), (0.10, -0.50))
-        sails = torch.minimum(main, jib)
-        mast = box(x - 0.04, y + 1.4, 0.03, 1.2)
-        light = clamp01(0.6 + 0.4 * view.light_x * lee * (1.5 * x + 0.3))
-        flow = direction(0.25 + 0 * x, torch.ones_like(x))
-        opacity = 0.45 if mirrored else 1.0
-        for shape, paint, line in (
-            (mast, colour(view, BARK), -0.004),
-            (sails, sail_colour, 0),
-            (hull, hull_colour, 0.001),
-        ):
-            layers = {"albedo": paint, "light": light, "glow": 0.15, "gloss": 0, "texture": 0}
-            if not mirrored:
-                layers |= {"flow": flow, "subject": 1, "depth": 0.3}
-            scene.paint(shape * size + gone, opacity, line=None if mirrored else line, **layers)
     scene.put()

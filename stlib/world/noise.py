@@ -35,6 +35,17 @@ def uniform(key, count):
     return u.clamp(max=1 - 2**-24)  # float32 rounds the largest up to 1
 
 
+def unit(key):
+    """One number in [0, 1) for each key: (B, 1, 1, 1)."""
+    return uniform(key, 1)[..., None, None]
+
+
+def pick(key, table):
+    """One row of a table, such as a colour, for each key: (B, C, 1, 1)."""
+    place = (unit(key).flatten() * len(table)).long()
+    return torch.tensor(table, device=key.device)[place][..., None, None]
+
+
 @lru_cache(maxsize=8)
 def tile(device="cpu"):
     """The tile of smooth noise (1, 1, TILE, TILE): mean 0, standard deviation 1, `FEATURE` texels a feature."""

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from stlib.world import noise
 from stlib.world.factors import Factor
-from stlib.world.scene import NO_LINE, Scene, box, capsule, clamp01, ellipse, smoothstep, union
+from stlib.world.scene import NO_LINE, Scene, box, capsule, clamp01, colour, ellipse, smoothstep, union
 
 HAIR = ("parted", "fringe", "swept", "curly", "bun")
 CLOTHES = ("round", "vneck", "shirt")
@@ -76,13 +76,13 @@ def build(contents, size):
 
 def ramp(colours, t):
     """Three colours blended at t in [0, 1]: (B, 3, 1, 1)."""
-    first, middle, last = (torch.tensor(c, device=t.device).view(1, 3, 1, 1) for c in colours)
+    first, middle, last = (colour(c, t.device) for c in colours)
     return torch.where(t < 0.5, torch.lerp(first, middle, 2 * t), torch.lerp(middle, last, 2 * t - 1))
 
 
 def hue(turns, saturation, value):
     """A colour (B, 3, 1, 1) of that hue (red 0, green 1/3, blue 2/3), saturation and value."""
-    offsets = torch.tensor([0.0, 2 / 3, 1 / 3], device=turns.device).view(1, 3, 1, 1)
+    offsets = colour((0.0, 2 / 3, 1 / 3), turns.device)
     pure = clamp01(((turns + offsets) % 1 * 6 - 3).abs() - 1)
     return value * (1 - saturation + saturation * pure)
 
@@ -109,8 +109,8 @@ class Face:
         self.to_light = (azimuth.sin() * 0.85, -0.42, azimuth.cos() * 0.85)
         self.skin = ramp(SKIN, f.skin)
         self.hair = torch.lerp(ramp(HAIR_ASH, f.hair_dark), ramp(HAIR_RED, f.hair_dark), f.hair_red)
-        scene.sun = torch.tensor([1.06, 1.0, 0.94], device=f.yaw.device).view(1, 3, 1, 1).expand(len(f.yaw), -1, -1, -1)
-        scene.shade = scene.sun * 0.1 + torch.tensor([0.36, 0.36, 0.40], device=f.yaw.device).view(1, 3, 1, 1)
+        scene.sun = colour((1.06, 1.0, 0.94), f.yaw.device).expand(len(f.yaw), -1, -1, -1)
+        scene.shade = scene.sun * 0.1 + colour((0.36, 0.36, 0.40), f.yaw.device)
         skewed = self.u - self.a * 0.34 * self.turn * clamp01(self.v / self.chin) ** 1.5
         below = ellipse(skewed, self.v, self.a, self.chin * (1 - 0.25 * self.nod), 1.7 + 1.6 * f.jaw)
         above = ellipse(self.u, self.v, self.a, self.top)
@@ -142,13 +142,13 @@ def backdrop(face):
     """A wall out of focus: a gradient of one hue and three discs of light, which lines do not show."""
     scene, f = face.scene, face.f
     value = 0.28 + 0.62 * f.backdrop
-    colour = hue(f.background, 0.42 - 0.12 * f.backdrop, value)
+    wall = hue(f.background, 0.42 - 0.12 * f.backdrop, value)
     towards = 1 - 0.28 * ((scene.x - 0.5 * f.light) ** 2 + (scene.y + 0.3) ** 2) ** 0.5
-    scene.albedo = clamp01(colour * (towards + 0.12))
+    scene.albedo = clamp01(wall * (towards + 0.12))
     for i in range(3):
         x, y = face.details[i] * 2.2 - 1.1, face.details[i + 3] * 1.4 - 1.0
         disc = ((scene.x - x) ** 2 + (scene.y - y) ** 2).sqrt() - 0.16 - 0.1 * face.details[i + 1]
-        scene.paint(disc, 0.16, soft=0.12, albedo=colour * 0.5 + 0.5)
+        scene.paint(disc, 0.16, soft=0.12, albedo=wall * 0.5 + 0.5)
     scene.glow += 1
     scene.flow = torch.cat([0.8 + 0 * scene.x, 0.6 + 0 * scene.x], dim=1)
 
@@ -262,12 +262,12 @@ def body(face):
     nx = x * 0.9 + 0.22 * folds
     light = face.lambert(nx, y * 0.5 - 0.75, 0.8 - 0.3 * x * x, 0.15) * (1 - 0.55 * cast)
     along = torch.cat([0.35 * x.sign() * (x.abs() > 0.1) + 0 * x, 0.93 + 0 * x], dim=1)
-    colour = hue(f.clothes_hue, 0.62, 0.72)
-    scene.paint(cloth, line=0.004, albedo=colour, light=light, **(flat | {"flow": along}))
+    dye = hue(f.clothes_hue, 0.62, 0.72)
+    scene.paint(cloth, line=0.004, albedo=dye, light=light, **(flat | {"flow": along}))
     # A shirt's collar: two leaves beside the opening, a line of buttons below
     leaf = torch.maximum(box(x.abs() * 0.83 - (y - 0.70) * 0.25 - 0.17, y - 0.73, 0.10, 0.11, 0.02), -hole - 0.01)
     leaf = leaf + 9 * (1 - shirt)
-    scene.paint(leaf, line=-0.002, albedo=colour * 0.45 + 0.52, light=light * 0.9 + 0.1)
+    scene.paint(leaf, line=-0.002, albedo=dye * 0.45 + 0.52, light=light * 0.9 + 0.1)
     scene.draw_line(torch.maximum(x.abs(), 0.99 - y) + 9 * (1 - shirt), -0.004)
 
 
@@ -299,7 +299,7 @@ def head(face, hair):
     across = torch.cat([-ny, nx], dim=1)
     across = across * (across.square().sum(dim=1, keepdim=True) + 1e-6).rsqrt()
     scene.paint(face.outline, line=0.002, albedo=face.skin, light=light, gloss=gloss, flow=across, **flat)
-    rosy = face.skin * torch.tensor([1.0, 0.74, 0.70], device=u.device).view(1, 3, 1, 1)
+    rosy = face.skin * colour((1.0, 0.74, 0.70), u.device)
     for side in (-1, 1):
         cu, cv, k = face.place(0.52 * side, 0.34)
         cheek = torch.exp(-(((u - cu) / (0.13 * k)) ** 2 + ((v - cv) / 0.09) ** 2))
@@ -356,13 +356,13 @@ def mouth(face):
     bottom = lower + 0.052 * arch * (1 + 0.15 * arch)
     ends = (t.abs() - 1) * wide
     lips = torch.maximum(torch.maximum(top - y, y - bottom), ends)
-    tint = torch.tensor([0.86, 0.52, 0.50], device=y.device).view(1, 3, 1, 1)
+    tint = colour((0.86, 0.52, 0.50), y.device)
     shade = torch.where(y > (upper + lower) / 2, 0.02 * y / y, -0.18 + 0 * y)
     scene.paint(lips, 0.9, line=-0.008, albedo=face.skin * tint, light=clamp01(scene.light + shade), texture=0.0)
     sheen = torch.exp(-((t * 1.6) ** 2) - ((y - lower - 0.025) / 0.010) ** 2) * 0.16
     scene.paint(lips, 1.0, gloss=sheen)
     inside = torch.maximum(torch.maximum(upper - y, y - lower), ends)
-    dark = torch.tensor([0.22, 0.05, 0.06], device=y.device).view(1, 3, 1, 1)
+    dark = colour((0.22, 0.05, 0.06), y.device)
     scene.paint(inside, smoothstep(0.0, 0.06, f.mouth_open), albedo=dark, light=0.8, gloss=0.0)
     teeth = torch.maximum(inside + 0.004, y - upper - 0.32 * gap * arch)
     tongue = torch.maximum(inside + 0.004, lower - 0.25 * gap * arch - y)
@@ -420,8 +420,8 @@ def eye(face, side):
     radius = 0.060 * f.eye_size
     disc = ((x - iris_u).square() / k**1.2 + (y + 0.006).square() + 1e-9).sqrt() - radius
     iris = torch.maximum(disc, white)
-    colour = ramp(IRIS, face.details[7])
-    depth = torch.lerp(colour * 0.55, colour * 1.25, smoothstep(-0.02, 0.05, y))
+    pigment = ramp(IRIS, face.details[7])
+    depth = torch.lerp(pigment * 0.55, pigment * 1.25, smoothstep(-0.02, 0.05, y))
     scene.paint(iris, line=-0.006, albedo=depth, light=0.5 + 0.5 * shadow)
     pupil = torch.maximum(disc + radius * 0.52, white)
     scene.paint(pupil, line=NO_LINE, albedo=0.03)
@@ -449,8 +449,8 @@ def brow(face, side):
     thick = (0.011 + 0.020 * f.brow_weight) * clamp01(1.0 - 0.62 * smoothstep(-0.4, 1.1, out))
     shape = torch.maximum((y - rise).abs() - thick, (out.abs() - 1) * 0.145 * k)
     strands = noise.smooth(face.key, x * 40 + y * 30 * side, y * 14) * 0.3
-    colour = face.hair * (0.75 - 0.35 * (1 - f.hair_dark))
-    face.scene.paint(shape, 0.92, soft=0.012, albedo=colour, texture=strands, gloss=0.0, light=0.75)
+    hairs = face.hair * (0.75 - 0.35 * (1 - f.hair_dark))
+    face.scene.paint(shape, 0.92, soft=0.012, albedo=hairs, texture=strands, gloss=0.0, light=0.75)
     face.scene.draw_line((shape + 0.006).clamp(min=0), -0.004)
 
 
@@ -466,7 +466,7 @@ def tear(face, side):
     drop = ellipse(x, y - 0.01, drop_radius, drop_radius * 1.25)
     shape = union(stream, drop, 0.03)
     opacity = smoothstep(0.0, 0.10, f.tears)
-    water = torch.tensor([0.72, 0.88, 1.0], device=x.device).view(1, 3, 1, 1)
+    water = colour((0.72, 0.88, 1.0), x.device)
     gloss = 0.5 * torch.exp(-((x + 0.008) ** 2 + (y + 0.002) ** 2) / 0.0001)
     scene.paint(
         shape, 0.72 * opacity, albedo=face.skin * 0.25 + water * 0.75, light=clamp01(scene.light + 0.3), gloss=gloss
@@ -490,8 +490,6 @@ def glasses(face):
     (left_u, left_v, left_k), (right_u, _, right_k) = spots
     bridge = capsule(u, v, left_u + 0.155 * left_k, left_v - 0.03, right_u - 0.155 * right_k, left_v - 0.03, 0.012)
     frame = union(frame, bridge) + absent
-    colour = torch.where(face.details[2] < 0.6, 0.07, 0.30) * torch.tensor([1.3, 0.9, 0.7], device=u.device).view(
-        1, 3, 1, 1
-    )
-    scene.paint(frame, line=NO_LINE, albedo=colour, light=0.75, gloss=0.0, texture=0.0, glow=0.0)
+    rim = torch.where(face.details[2] < 0.6, 0.07, 0.30) * colour((1.3, 0.9, 0.7), u.device)
+    scene.paint(frame, line=NO_LINE, albedo=rim, light=0.75, gloss=0.0, texture=0.0, glow=0.0)
     scene.draw_line((frame + 0.010).clamp(min=0), -0.003)

@@ -5,6 +5,7 @@ W) in these units: negative inside. Anti-aliasing is analytic: a pixel is covere
 """
 
 import copy
+import math
 
 import torch
 
@@ -48,6 +49,32 @@ def union(a, b, smooth=0.0):
         return torch.minimum(a, b)
     h = (smooth - (a - b).abs()).clamp(min=0) / smooth
     return torch.minimum(a, b) - h * h * smooth * 0.25
+
+
+def polygon(x, y, *corners):
+    """Signed distance to a convex polygon; corners clockwise as seen, in the units of x and y."""
+    distance = None
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        length = math.hypot(x1 - x0, y1 - y0)
+        edge = (x - x0) * ((y1 - y0) / length) - (y - y0) * ((x1 - x0) / length)
+        distance = edge if distance is None else torch.maximum(distance, edge)
+    return distance
+
+
+def direction(across, down):
+    """The unit vector (B, 2, H, W) along (across, down)."""
+    across, down = torch.broadcast_tensors(across + 1e-5, down)  # nowhere without a direction
+    return torch.cat([across, down], dim=1) / (across**2 + down**2).sqrt().clamp(min=1e-9)
+
+
+def colour(rgb, device):
+    """A constant colour as (1, 3, 1, 1)."""
+    return torch.tensor(rgb, device=device).view(1, 3, 1, 1)
+
+
+def fine(scene, features):
+    """How far detail of so many features per half picture height can be seen: 0.5 at two pixels each, 1 if larger."""
+    return min(1.0, 1 / (features * scene.pixel) ** 0.75)
 
 
 NO_LINE = -9.0  # as `line` of Scene.paint: hide the lines below, draw none
@@ -124,3 +151,33 @@ class Scene:
     def cut(self, field):
         """The part of a field (B, C, H, W) in the rectangle of the last `crop`."""
         return field[..., self.rows, self.columns]
+
+
+class Window:
+    """A part of a scene around the places (x0, y0), (B, 1, 1, 1), of one size in all pictures.
+
+    Small things are painted into it as into a scene, at a fraction of the cost, then `put` writes it back.
+    """
+
+    pixel, cover, paint, draw_line = None, Scene.cover, Scene.paint, Scene.draw_line
+
+    def __init__(self, scene, x0, y0, half_width, half_height):
+        self.scene, self.pixel = scene, scene.pixel
+        spans = []
+        for middle, half in ((y0 + 0 * x0, half_height), (x0, half_width)):
+            count = min(scene.size, math.ceil(2 * half / scene.pixel) + 1)
+            first = ((middle - half + 1) / scene.pixel).floor().long().clamp(0, scene.size - count)
+            spans.append(first[:, 0] + torch.arange(count, device=first.device))  # (B, 1, count)
+        rows, columns = spans
+        self.shape = rows.shape[-1], columns.shape[-1]
+        self.place = (rows.transpose(1, 2) * scene.size + columns).flatten(1)[:, None]
+        for name in ("x", "y", *Scene.LAYERS):
+            layer = getattr(scene, name)
+            part = layer.flatten(2).gather(2, self.place.expand(-1, layer.shape[1], -1))
+            setattr(self, name, part.unflatten(2, self.shape))
+
+    def put(self):
+        """Write all layers back into the scene."""
+        for name in Scene.LAYERS:
+            layer, part = getattr(self.scene, name), getattr(self, name)
+            layer.flatten(2).scatter_(2, self.place.expand(-1, layer.shape[1], -1), part.flatten(2))

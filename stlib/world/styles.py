@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from stlib.world import noise
-from stlib.world.scene import clamp01, smoothstep
+from stlib.world.scene import clamp01, colour, smoothstep
 
 LUMA = (0.299, 0.587, 0.114)
 
@@ -142,7 +142,7 @@ def drawn_tone(scene, hairy):
 
 def blend(scene, paper, ink, amount, grain):
     """Paper where `amount` (B, 1, H, W) is 0, ink where it is 1, on a grain: (B, 3, H, W)."""
-    paper, ink = (torch.tensor(c, device=amount.device).view(1, 3, 1, 1) for c in (paper, ink))
+    paper, ink = colour(paper, amount.device), colour(ink, amount.device)
     return clamp01(torch.lerp(paper + 0 * amount, ink + 0 * amount, amount.expand(-1, 3, -1, -1)) + grain)
 
 
@@ -196,14 +196,14 @@ def strokes(scene, key, target, canvas, height, width, length, needed):
     at = F.grid_sample(
         torch.cat([target, canvas, scene.flow], dim=1), where, padding_mode="border", align_corners=False
     )
-    colour, under, flow = at[:, :3], at[:, 3:6], at[:, 6:]
-    lacking = smoothstep(needed * 0.7, needed * 1.3 + 1e-3, (colour - under).abs().mean(dim=1, keepdim=True) + 1e-3)
+    wanted, under, flow = at[:, :3], at[:, 3:6], at[:, 6:]
+    lacking = smoothstep(needed * 0.7, needed * 1.3 + 1e-3, (wanted - under).abs().mean(dim=1, keepdim=True) + 1e-3)
     turn = (u[:, 2:3] - 0.5) * 0.7
     fx, fy = flow[:, :1] + turn * flow[:, 1:], flow[:, 1:] - turn * flow[:, :1]
     norm = (fx * fx + fy * fy + 1e-6).rsqrt()
     vary = (width / 0.13) ** 0.5
-    colour = colour * (1 + 0.16 * vary * (u[:, 3:4] - 0.5)) + 0.05 * vary * (u[:, 3:6] - 0.5)
-    cell = torch.cat([colour, centre_x[:, None], centre_y[:, None], fx * norm, fy * norm, lacking, u[:, 4:5]], dim=1)
+    wanted = wanted * (1 + 0.16 * vary * (u[:, 3:4] - 0.5)) + 0.05 * vary * (u[:, 3:6] - 0.5)
+    cell = torch.cat([wanted, centre_x[:, None], centre_y[:, None], fx * norm, fy * norm, lacking, u[:, 4:5]], dim=1)
 
     at_x = ((scene.x[0, 0, 0] + 1) / width + 0.5).floor().long()
     total = torch.full_like(height, 1e-6)

@@ -190,9 +190,7 @@ def _code_hash(chapter):
     """The present hash of what made the weights: the chapter's cells tagged `zoo`, or for "judges" that script and the
     world that it draws."""
     if chapter == "judges":
-        here = Path(__file__).parent
-        drawn = "__init__ noise factors scene portraits landscapes styles".split()
-        return chapters.source_hash([here / "judges.py", *(here.parent / "world" / f"{name}.py" for name in drawn)])
+        return f"{chapters.source_hash([Path(__file__).with_name('judges.py')])} {chapters.drawing_hash()}"
     path = chapters.find(chapter)
     if path is None:
         raise ZooError("Weights are saved in a checkout of the course only: their record holds the notebook's hash.")
