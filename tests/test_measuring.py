@@ -221,6 +221,26 @@ def test_what_the_page_says_about_pixel_scores():
         assert metrics.psnr(empty, sketch).mean() > metrics.psnr(photo, sketch).mean()
 
 
+def test_what_the_page_says_about_small_sets():
+    """Of Gaussians in 64 dimensions: Frechet distances of two sets of one, and the shift that the gate lets pass."""
+    torch = pytest.importorskip("torch")
+    from stlib import metrics
+
+    page = (ROOT / "book" / "measuring.md").read_text(encoding="utf8")
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(number):
+        return torch.randn(number, 64, generator=generator)
+
+    told = re.search(r"have (\d+) with 64 pictures, (\d+) with 256, (\d+) with 512", page)
+    for number, distance in zip((64, 256, 512), map(int, told.groups()), strict=True):
+        assert metrics.frechet_distance(draw(number), draw(number)) == pytest.approx(distance, abs=1.5)
+    told = re.search(r"by (0\.\d+) of their deviation, with 64 pictures by (0\.\d+)", page)
+    for number, shift in zip((256, 64), map(float, told.groups()), strict=True):
+        ratios = [metrics.kernel_ratio(draw(number) + shift, draw(number), draw(number)) for _ in range(6)]
+        assert sum(ratios) / 6 == pytest.approx(3, abs=0.4)
+
+
 def test_the_page_names_the_reserved_contents_and_the_limits():
     pytest.importorskip("torch")
     from stlib import metrics
