@@ -56,17 +56,17 @@ class Block(nn.Module):
 class Oracle(nn.Module):
     """A small residual network with one head per family and one for the style; (B, 3, 64, 64) in [0, 1]."""
 
-    def __init__(self, widths=(32, 64, 128), hidden=192):
+    def __init__(self, widths=(32, 64, 128), narrow=28, hidden=224):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
         blocks = [Block(widths[0], widths[0], 1)]
-        for narrow, wide in zip(widths, widths[1:], strict=False):
-            blocks += [Block(narrow, wide, 2), Block(wide, wide, 1)]
-        self.blocks = nn.Sequential(*blocks)
+        for before, wide in zip(widths, widths[1:], strict=False):
+            blocks += [Block(before, wide, 2), Block(wide, wide, 1)]
+        self.blocks = nn.Sequential(*blocks, Block(widths[-1], widths[-1], 1))
         self.narrow = nn.Sequential(
-            nn.Conv2d(widths[-1], 20, 1, bias=False), nn.BatchNorm2d(20), nn.ReLU(), nn.Flatten()
+            nn.Conv2d(widths[-1], narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(), nn.Flatten()
         )
-        self.hidden = nn.Sequential(nn.Linear(20 * (SIDE // 8) ** 2, hidden), nn.ReLU())
+        self.hidden = nn.Sequential(nn.Linear(narrow * (SIDE // 8) ** 2, hidden), nn.ReLU())
         sizes = {family: sum(f.outputs for f in module.FACTORS) for family, module in world.FAMILIES.items()}
         self.factors = nn.ModuleDict({family: nn.Linear(hidden, size) for family, size in sizes.items()})
         self.style = nn.Linear(widths[-1], len(CLASSES))
@@ -115,13 +115,16 @@ def resized(pictures):
 def score(factor, reading, truth):
     """How well a factor was read: R^2, for angles of cosine and sine, for choices (accuracy - chance) / (1 - chance).
 
-    `truth` (B,) in the factor's unit. 1 is perfect, 0 no better than a constant guess.
+    `truth` (B,) in the factor's unit, NaN where it does not show, as `Contents.shown` gives it: those do not count.
+    1 is perfect, 0 no better than a constant guess.
     """
+    shown = ~truth.isnan()
+    truth = truth[shown]
     if factor.options:
-        hit = (reading.choices[factor.name].argmax(dim=1) == truth).float().mean()
+        hit = (reading.choices[factor.name][shown].argmax(dim=1) == truth).float().mean()
         chance = F.one_hot(truth.long(), len(factor.options)).float().mean(dim=0).max()
         return float((hit - chance) / (1 - chance))
-    guess = reading.values[factor.name]
+    guess = reading.values[factor.name][shown]
     if factor.periodic:
         guess, truth = (torch.stack([(2 * math.pi * x).cos(), (2 * math.pi * x).sin()]) for x in (guess, truth))
     error = (guess - truth).square().mean()

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 
 import stlib
-from stlib import backbones, metrics, oracle, results
+from stlib import backbones, metrics, oracle, results, world
 from stlib.metrics import evaluation, populations, scores
 from stlib.world import factors, noise
 from stlib.world.factors import Factor
@@ -311,6 +311,21 @@ def test_agreement_is_one_minus_the_error_in_units_of_the_best_constant():
     reading = SimpleNamespace(values={}, choices={"kind": chances})
     expected = chances[0][contents["kind"].long()]
     torch.testing.assert_close(metrics.agreement(reading, contents, ["kind"]), expected)
+
+
+def test_a_factor_that_does_not_show_does_not_count():
+    contents = world.sample("landscapes", range(40))
+    there = contents["house"] > 0
+    reading = SimpleNamespace(values={name: contents[name].clone() for name in ("house_x", "height")}, choices={})
+    reading.values["house_x"][~there] += 5.0
+    names = ["house_x", "height"]
+    torch.testing.assert_close(metrics.agreement(reading, contents, names), torch.ones(40))
+    reading.values["house_x"][there] += 5.0
+    expected = torch.where(there, 0.5, 1.0)  # of two factors one is wrong; without a house there is one factor
+    torch.testing.assert_close(metrics.agreement(reading, contents, names), expected)
+    blind = metrics.blind_agreement(contents, names)
+    torch.testing.assert_close(blind[~there], metrics.blind_agreement(contents, ["height"])[~there])
+    assert (blind[there] != metrics.blind_agreement(contents, ["height"])[there]).any()
 
 
 @pytest.mark.parametrize("name", ["a", "b", "hue", "tears"])

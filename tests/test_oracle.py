@@ -13,7 +13,7 @@ from stlib.zoo import judges
 from stlib.zoo.__main__ import main
 
 OTHER = len(world.STYLES)  # the class number of what is not of this world
-KINDS = 9  # of such pictures
+KINDS = 12  # of such pictures
 SIZES = {f.name: f.outputs for f in world.FAMILIES["portraits"].FACTORS}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,6 +84,8 @@ def test_columns_are_those_of_the_targets(blind, pictures, monkeypatch):
     """What `factors.targets` asks for is read back as the content it came from."""
     for family in world.FAMILIES:
         contents = world.sample(family, [5])
+        if family == "landscapes":
+            contents = contents.replace(house="yes", water=0.5, boat=0.5, trees=0.5)  # so that all factors show
         wanted, pieces, at = factors.targets(contents)[0].tolist(), {}, 0
         for factor in contents.factors:
             width = 1 if factor.options else factor.outputs
@@ -189,9 +191,9 @@ def test_the_loss_is_least_on_the_truth_for_every_kind_of_factor(family):
     best, blank, row = [], [], 0
     for factor in contents.factors:
         if factor.options:
-            best.append(30 * nn.functional.one_hot(target[:, row].long(), len(factor.options)).float())
+            best.append(30 * nn.functional.one_hot(target[:, row].nan_to_num().long(), len(factor.options)).float())
         else:
-            best.append(target[:, row : row + factor.outputs])
+            best.append(target[:, row : row + factor.outputs].nan_to_num())
         row += 1 if factor.options else factor.outputs
         blank.append(torch.zeros(64, factor.outputs))
     logits = 5 * nn.functional.one_hot(style, OTHER + 1).float()
@@ -204,6 +206,27 @@ def test_the_loss_is_least_on_the_truth_for_every_kind_of_factor(family):
         worse = [*best[:i], blank[i], *best[i + 1 :]]
         assert loss(worse) > least + 0.005, factor.name
     assert least < nn.functional.cross_entropy(logits, style, label_smoothing=0.02).item() + 1e-4
+
+
+def test_what_does_not_show_is_neither_asked_for_nor_scored():
+    contents = world.sample("landscapes", range(8)).replace(house=torch.tensor([0.0, 1] * 4))
+    target, losses = factors.targets(contents), []
+    for guess in (0.0, 3.0):
+        raw = {
+            "landscapes": outputs("landscapes", {"house_x": [guess]}).expand(8, -1),
+            "style": torch.zeros(8, OTHER + 1),
+        }
+        losses.append(
+            [
+                judges.loss_of({k: v[i::2] for k, v in raw.items()}, "landscapes", target[i::2], torch.zeros(4).long())
+                for i in (0, 1)
+            ]
+        )
+    assert torch.equal(losses[0][0], losses[1][0]) and losses[0][1] < losses[1][1]
+    factor = next(f for f in contents.factors if f.name == "house_x")
+    guess = contents["house_x"].where(contents["house"] > 0, 0.9)  # wrong where there is no house
+    assert score(factor, reading_of(factor, guess), contents.shown("house_x")) == pytest.approx(1)
+    assert score(factor, reading_of(factor, guess), contents["house_x"]) < 1
 
 
 def test_hues_are_not_asked_for_where_a_style_has_none():
@@ -228,7 +251,7 @@ def test_degraded_pictures_keep_shape_and_range_and_remain_what_they_are():
     assert torch.equal(judges.degraded(x), y)
 
 
-def test_all_nine_kinds_of_other_pictures_are_made(monkeypatch):
+def test_all_twelve_kinds_of_other_pictures_are_made(monkeypatch):
     x = world.render(world.sample("landscapes", range(2 * KINDS)), "sketch", 64)
     real, asked = torch.randint, []
 
@@ -247,14 +270,14 @@ def test_all_nine_kinds_of_other_pictures_are_made(monkeypatch):
 
 
 def test_the_kinds_of_other_pictures_are_seeded_and_all_drawn():
-    x, style = torch.rand(40, 3, 64, 64), torch.zeros(40, dtype=torch.int64)
+    x, style = torch.rand(120, 3, 64, 64), torch.zeros(120, dtype=torch.int64)
     made = []
     for _ in range(2):
         torch.manual_seed(3)
         made.append(judges.not_of_this_world(x, style))
     assert torch.equal(*made)
     torch.manual_seed(3)
-    assert len(torch.randint(0, KINDS, (40,)).unique()) == KINDS
+    assert len(torch.randint(0, KINDS, (120,)).unique()) == KINDS
 
 
 def test_rendered_pictures_are_balanced_over_styles_and_their_own_contents(monkeypatch):

@@ -262,7 +262,30 @@ def test_targets_have_a_column_for_each_number(family):
     contents = world.sample(family, range(50))
     found = factors.targets(contents)
     assert found.shape == (50, sum(1 if f.options else f.outputs for f in contents.factors))
-    assert found.isfinite().all() and found.min() >= -1
+    seen = found[~found.isnan()]
+    assert seen.isfinite().all() and seen.min() >= -1 and len(seen) > 0.8 * found.numel()
+
+
+def test_a_factor_shows_only_with_what_it_needs():
+    lake = Factor("lake", "")
+    boat, sail = Factor("boat", "", needs=("lake", 0.5)), Factor("sail", "", needs=("boat", 0.25))
+    values = torch.tensor([[0.4, 0.9, 0.7], [0.5, 0.2, 0.7], [0.6, 0.25, 0.7]])
+    contents = factors.Contents("toys", (lake, boat, sail), values, torch.arange(3), 0)
+    assert contents.shown("lake").tolist() == values[:, 0].tolist()
+    assert contents.shown("boat").isnan().tolist() == [True, False, False]
+    assert contents.shown("sail").isnan().tolist() == [True, True, False]  # the first needs a boat, which needs a lake
+    torch.testing.assert_close(factors.targets(contents)[2], torch.tensor([0.2, -0.5, 0.4]))
+    assert factors.targets(contents)[0].isnan().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "name, gone", [("house_x", {"house": "no"}), ("boat_x", {"water": 0.0}), ("boat_x", {"boat": 0})]
+)
+def test_what_does_not_show_changes_no_pixel(name, gone):
+    contents = world.sample("landscapes", [3]).replace(**{"water": 0.8, "boat": 0.9, "house": "yes"} | gone)
+    assert contents.shown(name).isnan().all()
+    left, right = (world.render(contents.replace(**{name: value}), "photo", 64) for value in (-0.8, 0.8))
+    assert torch.equal(left, right)
 
 
 # Factors move what is seen --------------------------------------------------------------------------------------------

@@ -238,7 +238,9 @@ def family_table(family, size, styles, accuracies):
     rows.append(("*factors that are scored*", *(f"{count} of {len(factors)}" for count in counts)))
     hits, other = accuracies[f"style, {family}"], accuracies[f"other, {family}"]
     rows.append(("*style named right*", *(f"{hits[style]:.1%}" for style in styles)))
-    told = f"Pictures that are not of this world are called *other* in {other:.1%} of cases."
+    told = f"Pictures that are not of this world are called *other* in {other:.1%} of cases"
+    unseen = accuracies.get("other, unseen kinds")
+    told += "." if unseen is None else f", those of kinds that the training did not have in {unseen:.1%}."
     return [f"**{family.capitalize()} at {size} pixels.** {told}", "", *table(("Factor", *styles), rows)]
 
 
@@ -304,10 +306,11 @@ def home(chapter, root=ROOT):
 
 
 def mark(entry, root=ROOT):
-    """Whether an entry is a "reference" or made "by hand", as all is that the laboratory records; "" for a method."""
-    if not home(entry["chapter"], root).startswith("laboratory/"):
-        return ""
-    return "reference" if entry["arm"] in REFERENCES else "by hand"
+    """Whether an entry of the laboratory is a "reference", or a filter made "by hand"; "" for a method."""
+    chapter = home(entry["chapter"], root)
+    if entry["arm"] in REFERENCES and chapter.startswith("laboratory/"):
+        return "reference"
+    return "by hand" if chapter == "laboratory/world" else ""
 
 
 def label(entry, root=ROOT):

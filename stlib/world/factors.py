@@ -20,6 +20,7 @@ class Factor:
 
     Values lie in [low, high]; an angle is counted in turns, 0 and 1 being the same; a choice is the index of its
     option. `absent` is the share of contents that have the lowest value or the first option (no beard, no glasses).
+    `needs` names another factor and the least value of it with which this one shows (the place of a house needs one).
     """
 
     name: str
@@ -30,6 +31,7 @@ class Factor:
     absent: float = 0.0
     options: tuple = ()
     periodic: bool = False
+    needs: tuple = ()
 
     def draw(self, u):
         """A value for each uniform number u in [0, 1): the factor's distribution in the world."""
@@ -98,6 +100,14 @@ class Contents:
             copy.values[:, at] = value
         return copy
 
+    def shown(self, name):
+        """A factor's values (B,), NaN in contents where it does not show: see `Factor.needs`."""
+        needs = self.factors[self._column(name)].needs
+        if not needs:
+            return self[name]
+        other, least = needs
+        return self[name].where(self.shown(other) >= least, torch.nan)
+
     def repeat(self, times):
         """Each content `times` times in a row: the frames of a factor that is moved by `replace`."""
         return self[torch.arange(len(self)).repeat_interleave(times)]
@@ -119,10 +129,13 @@ class Contents:
 
 
 def targets(contents):
-    """What a network should put out for contents, (B, columns): [-1, 1], cosine and sine, or the option's number."""
+    """What a network should put out for contents, (B, columns): [-1, 1], cosine and sine, or the option's number.
+
+    NaN where a factor does not show.
+    """
     columns = []
     for factor in contents.factors:
-        value = contents[factor.name]
+        value = contents.shown(factor.name)
         if factor.options:
             columns.append(value)
         elif factor.periodic:

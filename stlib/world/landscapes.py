@@ -23,11 +23,11 @@ FACTORS = (
     Factor("mist", "clear air (0) to thick mist (1) between the ridges", absent=0.2),
     Factor("water", "no lake (0) to a lake that fills the foreground (1)", absent=0.2),
     Factor("trees", "bare land (0) to many, large trees (1)"),
-    Factor("tree_kind", "which trees grow", options=TREES),
+    Factor("tree_kind", "which trees grow", options=TREES, needs=("trees", 0.2)),
     Factor("house", "whether a house stands on the bank", options=("no", "yes")),
-    Factor("house_x", "the house stands on the left (-1) or right (1)", -1, 1),
-    Factor("boat", "no boat (0) to a large boat (1) on the lake, if there is one", absent=0.4),
-    Factor("boat_x", "the boat sails on the left (-1) or right (1)", -1, 1),
+    Factor("house_x", "the house stands on the left (-1) or right (1)", -1, 1, needs=("house", 1)),
+    Factor("boat", "no boat (0) to a large boat (1) on the lake", absent=0.4, needs=("water", 0.15)),
+    Factor("boat_x", "the boat sails on the left (-1) or right (1)", -1, 1, needs=("boat", 0.15)),
 )
 
 # colours at the hours 0, 0.25, 0.5, 0.75, 1: by day, then by night

@@ -121,7 +121,7 @@ class Face:
         part = copy.copy(self)
         part.scene = self.scene.crop(*rectangle)
         for name in ("u", "v", "skewed", "outline"):
-            setattr(part, name, self.scene.cut(getattr(self, name)))
+            setattr(part, name, part.scene.cut(getattr(self, name)))
         return part
 
     def place(self, X, Y, out=0.0):

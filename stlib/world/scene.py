@@ -138,18 +138,21 @@ class Scene:
         self.contour.copy_(torch.minimum(self.contour, distance - line))
 
     def crop(self, left, top, right, bottom):
-        """The part of the scene in this rectangle of the picture; what is painted there is painted in the whole."""
+        """The part of the scene in this rectangle of the picture; what is painted there is painted in the whole.
+
+        The rectangle is one for the whole batch; a `Window` lies elsewhere in each picture.
+        """
         part = copy.copy(self)
-        self.rows, self.columns = (
+        part.rows, part.columns = (
             slice(max(0, int((low + 1) / self.pixel)), int((high + 1) / self.pixel) + 1)
             for low, high in ((top, bottom), (left, right))
         )
         for name in (*self.LAYERS, "x", "y"):
-            setattr(part, name, self.cut(getattr(self, name)))
+            setattr(part, name, part.cut(getattr(self, name)))
         return part
 
     def cut(self, field):
-        """The part of a field (B, C, H, W) in the rectangle of the last `crop`."""
+        """The part of a field (B, C, H, W) of the whole scene that lies in this part of it."""
         return field[..., self.rows, self.columns]
 
 
