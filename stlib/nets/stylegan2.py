@@ -9,6 +9,7 @@ import argparse
 import math
 import pickle
 import re
+import warnings
 import zipfile
 from types import SimpleNamespace
 
@@ -435,7 +436,8 @@ def _read(path):
         if start[8:9] == b"{":  # safetensors: eight bytes of length, then JSON
             with safetensors.safe_open(path, "pt") as opened:
                 return _nested({name: opened.get_tensor(name) for name in opened.keys()})
-        with torch.serialization.safe_globals([argparse.Namespace]):  # "args" of a training; a plain bag of settings
+        # "args" of a training is a Namespace, a plain bag of settings
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings(action="ignore"):
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError:
         advice = "NVIDIA's .pkl files have to be converted to rosinality's layout first."
