@@ -56,6 +56,8 @@ def test_keys_shapes_and_counts_of_the_public_checkpoints(size):
         assert [key for key, _ in network.named_buffers() if key in found] == expected[f"{name}_buffers"]
         assert sum(p.numel() for p in network.parameters()) == expected[f"{name}_parameters"]
     assert networks["generator"].n_latent == expected["n_latent"]
+    pictures = networks["generator"](torch.zeros(5, 512, device="meta"))
+    assert pictures.shape == (5, 3, size, size) and networks["discriminator"](pictures).shape == (5, 1)
 
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256, 512, 1024])

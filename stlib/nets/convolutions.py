@@ -4,15 +4,23 @@ R1 and path length need the gradient of a gradient. torch's own second derivativ
 as long as the first (on a CPU about 4 times, for a depthwise one 50 times); here each gradient is again a convolution.
 """
 
+import contextlib
+
 import torch
 from torch.nn import functional
+
+
+def without_autocast(x):
+    """A context in which autocast is off for the device of `x` (the device "meta" has none)."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else contextlib.nullcontext()
 
 
 def _as_given(forward):
     """Run the forward of a Function in the dtype of its tensors, also where a backward pass happens under autocast."""
 
     def uncast(ctx, x, *others):
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return forward(ctx, x, *others)
 
     return uncast
@@ -87,7 +95,8 @@ class _WeightGradient(torch.autograd.Function):
 def _in_one_dtype(x, *others):
     """All in the dtype of autocast where that is on, else in that of `x`; the functions above cast nothing."""
     kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) and x.dtype != torch.float64 else x.dtype
+    casts = x.dtype != torch.float64 and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    dtype = torch.get_autocast_dtype(kind) if casts else x.dtype
     return x.to(dtype), *(None if other is None else other.to(dtype) for other in others)
 
 

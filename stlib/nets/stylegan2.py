@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stlib.nets.convolutions import convolve, convolve_transposed, fir_kernel, resample
+from stlib.nets.convolutions import convolve, convolve_transposed, fir_kernel, resample, without_autocast
 
 SLOPE, GAIN = 0.2, math.sqrt(2)  # every activation is sqrt(2) * leaky ReLU, which keeps the variance of its input
 BLUR = (1, 3, 3, 1)
@@ -46,11 +46,6 @@ def _widths(size, channels, multiplier):
     return table if channels is None else {r: channels[r] for r in table}
 
 
-def _exact(x):
-    """Switch autocast off where a few numbers decide much: mapping, styles, statistics, logits."""
-    return torch.autocast(x.device.type, enabled=False)
-
-
 # Layers. Their attributes are named as in the checkpoints; the factors of equalised learning rates are not in these.
 
 
@@ -71,7 +66,7 @@ class EqualLinear(nn.Module):
         self.scale, self.lr, self.activated = lr / math.sqrt(inputs), lr, activated
 
     def forward(self, x):
-        with _exact(x):
+        with without_autocast(x):
             y = functional.linear(x.to(self.weight.dtype), self.weight * self.scale, self.bias * self.lr)
         return GAIN * functional.leaky_relu(y, SLOPE) if self.activated else y
 
@@ -114,7 +109,7 @@ class ModulatedConv(nn.Module):
         dense convolution serves the batch, where weights of their own ask for a grouped one, many times slower on CPUs.
         """
         s, weight = self.modulation(w), self.weight[0] * self.scale
-        with _exact(x):
+        with without_autocast(x):
             factors = (s.square() @ weight.square().sum((2, 3)).T + 1e-8).rsqrt()
         x = x * s[..., None, None].to(x.dtype)
         if self.blur is None:
@@ -220,7 +215,7 @@ class Generator(nn.Module):
 
     def mapping(self, z):
         """w (B, style_dim) of latents z (B, style_dim), which are first normalised."""
-        with _exact(z):
+        with without_autocast(z):
             return self.style(z.to(self.input.input.dtype))
 
     @torch.no_grad()
