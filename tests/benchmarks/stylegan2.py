@@ -32,7 +32,7 @@ EVERY, STYLE_DIM = 16, 128
 
 
 def networks(size, width):
-    """G and D with about 0.6 million parameters at 64 pixels and width 96."""
+    """G and D with about 0.7 million parameters each at 64 pixels and width 96."""
     torch.manual_seed(0)
     channels = {2**i: max(8, width // 2 ** max(0, i - 4)) for i in range(2, int(math.log2(size)) + 1)}
     return Generator(size, STYLE_DIM, 4, channels), Discriminator(size, channels)
