@@ -165,6 +165,11 @@ class Run:
         return checkpoint(self.name)
 
     @property
+    def is_main(self):
+        """Whether this is the one process that writes: checkpoints, sheets, and what the recipe publishes."""
+        return self.accelerator.is_main_process
+
+    @property
     def seconds(self):
         """How long the run has taken so far, earlier starts included."""
         return self._before + time.perf_counter() - self._begun
@@ -290,7 +295,7 @@ class Run:
             if not all(tensor.isfinite().all() for tensor in module.state_dict().values()):
                 raise self._not_finite(f"a weight of {name!r}")
         self._take_means()
-        if self.accelerator.is_main_process:
+        if self.is_main:
             state = {kind: {k: v.state_dict() for k, v in getattr(self, kind).items()} for kind in self.KINDS}
             state |= {"step": self.step, "seconds": self.seconds, "settings": self.settings}
             state |= {"history": self.history, "losses": self.losses, "sums": self._sums}
@@ -300,7 +305,7 @@ class Run:
         """Take over the checkpoint, which the main process reads for all; without one, its first weights."""
         from accelerate.utils import broadcast, broadcast_object_list
 
-        main = self.accelerator.is_main_process
+        main = self.is_main
         for part in self.path.parent.glob(f"{self.name}.*.part") if main else ():
             part.unlink()  # what a kill in the middle of saving left behind
         (state,) = broadcast_object_list([load_checkpoint(self.name) if main else None])
@@ -339,7 +344,7 @@ class Run:
             self.save()
         if "sheet" in whats:
             self._draw()
-        if "say" in whats and self.accelerator.is_main_process:
+        if "say" in whats and self.is_main:
             print(self.line(), file=sys.stderr, flush=True)
 
     def line(self):
@@ -358,7 +363,7 @@ class Run:
 
         from stlib import images
 
-        if self._sheet and self.accelerator.is_main_process:
+        if self._sheet and self.is_main:
             with torch.no_grad():
                 picture = self._sheet(self)
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -48,13 +48,15 @@ def card(name, folder=zoo.FOLDER):
     words = WORDS.get(name, Words("not stated", "", "not stated"))
     training, settings = dict(about["training"]), about["settings"]
     steps, seconds, pictures = (training.pop(key, None) for key in ("steps", "seconds", "pictures"))
-    seen = f"{pictures:,}" if isinstance(pictures, int) else ""
-    if not seen and steps and "batch" in settings:
-        seen = f"about {steps * settings['batch']:,}"
+    if isinstance(pictures, int):
+        seen = f"{pictures:,}"
+    else:  # earlier records name them instead
+        seen = [f"about {steps * settings['batch']:,}"] if steps and "batch" in settings else []
+        seen = ", of ".join(seen + ([listed({"": pictures}).strip()] if pictures else []))
     script = zoo.recipe_of(about["chapter"])
     facts = {
         "Made by": f"the script `{script.module}`" if script else f"the chapter `{about['chapter']}`, at scale `zoo`",
-        "Data": words.data,
+        "Data": training.pop("data", words.data),
         "Steps": f"{steps:,}" if steps else "",
         "Pictures": seen,
         "Time": f"{seconds / 60:,.0f} minutes" if seconds else "",
@@ -67,7 +69,7 @@ def card(name, folder=zoo.FOLDER):
         "Licence": about["licence"],
         "Date": about["date"],
     }
-    lines = [f'<span id="zoo-{name}"></span>', "", f"**{name}**: {about['description']}."]
+    lines = [f"**{name}**: {about['description'].rstrip('.')}."]
     for term, fact in facts.items():
         lines += ["", term, f": {fact}"] if fact else []
     again = name if script else about["chapter"]
