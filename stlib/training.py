@@ -125,11 +125,12 @@ class Run:
     `modules`, `optimizers`, `averages` and `states` (whatever else has a `state_dict`: schedules, an image pool) are
     dicts; the modules are moved to the device. `batch` counts the pictures of a step in all processes and `parts`
     together. It ends after `steps` or `minutes`, whichever comes first, those of earlier starts included. With `fast`,
-    `autocast()` computes in bfloat16 where that pays. `settings`, what a checkpoint must agree on. Every `every`
-    minutes the state is saved and the picture that `sheet(run)` returns, (3, H, W) in [0, 1], is written beside it.
+    `autocast()` computes in bfloat16 where that pays. `settings` is what a checkpoint must agree on. Every `every`
+    minutes the state is saved, and the picture that `sheet(run)` returns, (3, H, W) in [0, 1], is written beside it.
     Without `resume` a checkpoint that is there is an error: nothing is overwritten by accident.
 
-    Several processes or machines, by `accelerate launch` or `torchrun`, share each batch.
+    Several processes or machines, by `accelerate launch` or `torchrun`, share each batch; buffers, such as running
+    statistics, are kept as the main process has them.
     Raises CheckpointError, DeviceError, ValueError for a batch that cannot be shared, and FloatingPointError when a
     loss or a gradient is not finite, before it reaches the weights.
     """

@@ -459,7 +459,8 @@ def test_a_card_says_what_the_record_says(folder, capsys):
     for line in (
         "**toy_net**: A toy.\n", "Made by\n: the chapter `toy`, at scale `zoo`", "Steps\n: 3\n", "Licence\n: MIT\n",
         "Settings\n: steps 3; rate 0.1\n", "Measured\n: loss 0.25\n", "Pictures\n: three.png\n",
-        "Limits\n: not stated\n", f"Date\n: {about['date']}", f"SHA-256  {about['sha256']}", f"code     {about['code_hash']}",
+        "Limits\n: not stated\n",
+        f"Date\n: {about['date']}", f"SHA-256  {about['sha256']}", f"code     {about['code_hash']}",
         "python -m stlib.zoo train toy\n", 'zoo.load("toy_net", module)', f"torch {about['versions']['torch']}",
     ):  # fmt: skip
         assert line in text, line
