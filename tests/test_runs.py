@@ -283,7 +283,10 @@ def test_another_device_is_refused_in_a_sentence():
 def test_a_resumed_run_comes_to_the_same_bits(cache, stop):
     whole = toy_recipe.trained(steps=80, every=60)
     whole.path.unlink()
-    toy_recipe.trained(steps=stop)
+    stopped = toy_recipe.trained(steps=stop)
+    finished = toy_recipe.trained(steps=stop, resume=True)  # at its end: what it would publish is the same
+    assert finished.losses == stopped.losses != {}
+    assert_same_bits(states(stopped), states(finished))
     resumed = toy_recipe.trained(steps=80, every=60, resume=True)
     assert_same_bits(states(whole), states(resumed))
     assert resumed.history == whole.history and resumed.losses == whole.losses
