@@ -465,7 +465,11 @@ def test_two_processes_take_the_steps_of_one(cache, tmp_path, monkeypatch):
         )
         for rank in "01"
     ]  # fmt: skip
-    said = [process.communicate(timeout=300)[0] for process in started]
+    try:
+        said = [process.communicate(timeout=300)[0] for process in started]
+    finally:
+        for process in started:  # one that waits for the other would wait for ever
+            process.kill()
     assert [process.returncode for process in started] == [0, 0], said
     assert ["step 2 of 2" in text and "step 5 of 5" in text for text in said] == [True, False], "only one speaks"
     assert zoo.record("toy", tmp_path / "weights")["training"]["device"] == "cpu, 2 processes"
