@@ -143,15 +143,23 @@ def load_chapter(chapter):
 # Executing and stamping ----------------------------------------------------------------------------------------------
 
 
-def run(path, scale="lesson"):
-    """Execute a notebook in place at `scale`, stamp it, and refresh the measured numbers in its prose."""
+def execute(path, scale, record):
+    """Execute a notebook at `scale` and return it, an nbformat node; with `record` it also writes what it measures."""
     import nbformat
     from nbclient import NotebookClient
 
-    os.environ.update(STLIB_SCALE=scale, STLIB_RECORD="1")
+    os.environ.update(STLIB_SCALE=scale, STLIB_RECORD="1" if record else "")
     node = nbformat.read(path, as_version=4)
-    start = time.perf_counter()
     NotebookClient(node, timeout=None, resources={"metadata": {"path": str(Path(path).parent)}}).execute()
+    return node
+
+
+def run(path, scale="lesson"):
+    """Execute a notebook in place at `scale`, stamp it, and refresh the measured numbers in its prose."""
+    import nbformat
+
+    start = time.perf_counter()
+    node = execute(path, scale, record=True)
     seconds = time.perf_counter() - start
     notebook = json.loads(nbformat.writes(node))
     for cell in notebook["cells"]:

@@ -15,9 +15,9 @@ from stlib import __version__
 
 NEEDED = (
     "torch torchvision numpy scipy pillow scikit-image scikit-learn matplotlib ipython ipywidgets "
-    "tqdm pooch safetensors torchmetrics kornia"
+    "tqdm pooch safetensors torchmetrics kornia accelerate"
 ).split()
-OPTIONAL = {"accelerate": "training", "nbclient": "make run", "jupyterlab": "make lab", "jupyter-book": "make book"}
+OPTIONAL = {"nbclient": "make run", "jupyterlab": "make lab", "jupyter-book": "make book"}
 MODULES = {"pillow": "PIL", "scikit-image": "skimage", "scikit-learn": "sklearn", "ipython": "IPython"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

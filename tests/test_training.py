@@ -66,3 +66,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(CheckpointError, match="toy.pt is damaged.*delete it"):
         load_checkpoint("toy")
+
+
+def test_a_checkpoint_from_a_gpu_is_read_on_the_cpu(tmp_path, monkeypatch):
+    monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
+    asked, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **options: asked.append(options) or load(path, **options))
+    save_checkpoint("toy", step=1)
+    load_checkpoint("toy")
+    assert asked == [{"weights_only": True, "map_location": "cpu"}]

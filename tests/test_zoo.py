@@ -1,17 +1,21 @@
 """Weights trained by this project: what is saved is loaded, what was changed is refused, what is shipped is whole."""
 
+import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from stlib import chapters, zoo
+from stlib import chapters, training, zoo
+from stlib.zoo import cards
 from stlib.zoo.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -322,9 +326,193 @@ sys.modules["torch"] = None
 from stlib import chapters
 from stlib.zoo.__main__ import main
 chapters.root = lambda: None
-sys.exit(main(["list", "--folder", {str(folder)!r}]) or main(["verify", "--folder", {str(folder)!r}]))"""
+sys.exit(any(main([task, "--folder", {str(folder)!r}]) for task in ("list", "verify")) or
+         main(["card", "toy_net", "--folder", {str(folder)!r}]))"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "toy_net                  well" in done.stdout, done.stderr
+
+
+# Training -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    """A recipe `toy`, a script `some_recipe`, that keeps what it is called with; the calls."""
+    path = tmp_path / "some_recipe.py"
+    path.write_text("CALLS = []\ndef publish(name, size=64, steps=9, device=None):\n    CALLS.append(locals())\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(zoo.RECIPES, "toy", zoo.Recipe("some_recipe", ("training.py",)))
+    yield SimpleNamespace(path=path, calls=importlib.import_module("some_recipe").CALLS)
+    del sys.modules["some_recipe"]
+
+
+def test_a_recipe_gets_the_options_that_were_given(recipe):
+    assert main(["train", "toy"]) == 0
+    assert main(["train", "toy", "--size", "32", "--steps", "5", "--device", "cpu"]) == 0
+    assert main(["train", "toy", "--resume"]) == 0, "who takes no --resume resumes by itself"
+    plain = {"name": "toy", "size": 64, "steps": 9, "device": None}
+    assert recipe.calls == [plain, plain | {"size": 32, "steps": 5, "device": "cpu"}, plain]
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (["toy", "--minutes", "3"], "'toy' takes no --minutes: the script `some_recipe` says how it is trained."),
+        (["toy", "--seed", "0"], "'toy' takes no --seed: the script `some_recipe` says how it is trained."),
+        (
+            ["oracle", "--steps", "3"],
+            "'oracle' takes no --steps: the script `stlib.zoo.judges` says how it is trained.",
+        ),
+        (["adain", "--size", "3"], "'adain' takes no --size: the chapter 'adain' says how it is trained."),
+        (
+            ["adain_decoder", "--seed", "3"],
+            "'adain_decoder' takes no --seed: the chapter 'adain' says how it is trained.",
+        ),
+        (["gatys"], "There is nothing called 'gatys' to be trained; there are: oracle, worldnet, toy, adain."),
+    ],
+)
+def test_what_does_not_apply_is_refused_in_a_sentence(recipe, arguments, told):
+    assert main(["train", *arguments]) == told and not recipe.calls
+
+
+def test_another_device_is_refused_before_anything_is_trained(recipe):
+    assert main(["train", "toy", "--device", "cuda:99"]).startswith("There is no device 'cuda:99' here; choose one of")
+    assert not recipe.calls
+
+
+@pytest.mark.parametrize(
+    "option", ["--size=0", "--steps=-1", "--steps=1.5", "--minutes=0", "--minutes=nan", "--seed=x"]
+)
+def test_numbers_must_be_numbers(recipe, option, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "toy", option])
+    assert stopped.value.code == 2 and "argument --" in capsys.readouterr().err and not recipe.calls
+
+
+def test_a_problem_or_a_stop_is_one_sentence(recipe, monkeypatch):
+    def fail(error):
+        def publish(name):
+            raise error
+
+        monkeypatch.setattr(sys.modules["some_recipe"], "publish", publish)
+        return main(["train", "toy"])
+
+    assert fail(FloatingPointError("Not finite.")) == "Not finite."
+    assert fail(training.CheckpointError("Resume it.")) == "Resume it."
+    assert "--resume goes on from the last checkpoint" in fail(KeyboardInterrupt())
+
+
+def test_a_chapter_is_executed_at_scale_zoo_and_left_as_it_was(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "toy.ipynb"
+    source = "import os\nfrom pathlib import Path\n"
+    source += "Path('told').write_text(os.environ['STLIB_SCALE'] + os.environ['STLIB_RECORD'] + ' saved')"
+    cell = {
+        "cell_type": "code",
+        "metadata": {"tags": ["zoo"]},
+        "source": source,
+        "outputs": [],
+        "execution_count": None,
+    }
+    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    path.write_text(json.dumps({"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}))
+    before = path.read_bytes()
+    monkeypatch.setattr(chapters, "notebooks", lambda: [path])
+    monkeypatch.setattr(chapters, "relative", lambda path: path.name)
+    for name in ("STLIB_SCALE", "STLIB_RECORD"):
+        monkeypatch.setenv(name, "before")
+    assert main(["train", "toy"]) == 0
+    assert (tmp_path / "told").read_text() == "zoo saved" and path.read_bytes() == before
+    assert "make run NB=toy.ipynb" in capsys.readouterr().out
+    monkeypatch.setattr(chapters, "root", lambda: None)
+    assert main(["train", "toy"]).endswith("oracle, worldnet (chapters are trained in a checkout of the course only).")
+
+
+def test_the_hash_of_a_recipe_covers_its_script_and_what_it_draws_on(recipe, folder, monkeypatch):
+    def saved():
+        about = zoo.save("toy_net", toy(), **ABOUT | {"chapter": "some_recipe"}, folder=folder)
+        return about["code_hash"]
+
+    first = saved()
+    assert len(first.split()) == 2 and zoo.problems("toy_net", folder) == []
+    assert zoo.load("toy_net", toy(1), folder).weights.startswith("trained in the script 'some_recipe', sha256 ")
+    recipe.path.write_text("# a comment\n" + recipe.path.read_text())
+    assert saved() == first
+    recipe.path.write_text(recipe.path.read_text().replace("steps=9", "steps=10"))
+    told = "It was trained with other code than its script has now: python -m stlib.zoo train toy_net."
+    assert zoo.problems("toy_net", folder) == [told]
+    assert saved().split()[0] != first.split()[0] and saved().split()[1] == first.split()[1]
+    for draws_on, number in ((("nets/adain.py",), 2), (("world",), 2), (("world", "training.py"), 3), ((), 1)):
+        monkeypatch.setitem(zoo.RECIPES, "toy", zoo.Recipe("some_recipe", draws_on))
+        hashes = saved().split()
+        assert len(hashes) == number and hashes[1:2] != first.split()[1:2]
+    with pytest.raises(zoo.ZooError, match="as the script 'some_recipe' does"):
+        zoo.load("toy_net", nn.Linear(1, 1), folder)
+
+
+# Cards ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_card_says_what_the_record_says(folder, capsys):
+    about = zoo.record("toy_net", folder)
+    assert main(["card", "toy_net", "--folder", str(folder)]) == 0
+    text = capsys.readouterr().out
+    for line in (
+        "**toy_net**: A toy.\n", "Made by\n: the chapter `toy`, at scale `zoo`", "Steps\n: 3\n", "Licence\n: MIT\n",
+        "Settings\n: steps 3; rate 0.1\n", "Measured\n: loss 0.25\n", "Pictures\n: three.png\n",
+        "Limits\n: not stated\n",
+        f"Date\n: {about['date']}", f"SHA-256  {about['sha256']}", f"code     {about['code_hash']}",
+        "python -m stlib.zoo train toy\n", 'zoo.load("toy_net", module)', f"torch {about['versions']['torch']}",
+    ):  # fmt: skip
+        assert line in text, line
+    assert (
+        main(["card", "other", "--folder", str(folder)])
+        == "There is no network 'other' in the zoo; there are: toy_net."
+    )
+
+
+def test_a_card_tells_what_a_run_measured(recipe, folder):
+    made = {"steps": 1200, "pictures": 38400, "seconds": 312.4, "device": "cuda, 2 processes", "precision": "bfloat16"}
+    made |= {"losses": {"D": 1.23456789, "G": 2}, "accuracy": {"64": {"deep": 1}, "mean": 0.5}, "seed": 3}
+    zoo.save("toy_net", toy(), **ABOUT | {"chapter": "some_recipe", "training": made}, folder=folder)
+    text = "\n".join(cards.card("toy_net", folder))
+    assert "Pictures\n: 38,400\n" in text and "Time\n: 5 minutes\n" in text and "(cuda, 2 processes)\n" in text
+    assert "Measured\n: precision bfloat16; losses: D 1.235, G 2; accuracy: mean 0.5; seed 3\n" in text
+    assert "the script `some_recipe`" in text and "python -m stlib.zoo train toy_net" in text
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_the_card_of_a_shipped_network_is_complete_and_its_code_runs(name):
+    text = "\n".join(cards.card(name))
+    for term in ("Data", "Steps", "Pictures", "Time", "Machine", "Versions", "Settings", "Size", "Limits", "Licence"):
+        assert re.search(rf"^{term}\n: .{{3,}}", text, re.MULTILINE), term
+    assert "not stated" not in text
+    found = {}
+    exec(cards.WORDS[name].load, found)
+    assert sum(isinstance(thing, nn.Module) for thing in found.values()) == 1
+
+
+def test_every_word_belongs_to_a_network_that_can_be_had():
+    assert set(cards.WORDS) <= {*zoo.names(), *zoo.RECIPES}
+
+
+def test_the_book_shows_every_card(folder, recipe, tmp_path, monkeypatch):
+    course = load_course()
+    assert course.zoo_cards(tmp_path) == ["*No network has been trained yet.*"]
+    there = tmp_path / "stlib" / "zoo" / "weights"
+    shutil.copytree(folder, there)
+    text = "\n".join(course.zoo_cards(tmp_path))
+    assert "| `toy_net` | A toy. | 120 | 0.00 MB | *toy* (planned) |" in text
+    assert "::::{dropdown} The card of toy_net" in text and zoo.record("toy_net", folder)["sha256"] in text
+    zoo.save("net_2", toy(), **ABOUT | {"chapter": "some_recipe"}, folder=there)
+    assert "| a script |" in "\n".join(course.zoo_cards(tmp_path))
+    assert ROOT / "stlib/zoo/weights/worldnet.json" in [p for s in course.OTHER_SOURCES for p in ROOT.glob(s)]
+
+
+def load_course():
+    spec = importlib.util.spec_from_file_location("course", ROOT / "book" / "_ext" / "course.py")
+    course = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(course)
+    return course
 
 
 # What is shipped ------------------------------------------------------------------------------------------------------

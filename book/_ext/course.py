@@ -5,8 +5,9 @@
     {method-cards} I       one part's systems, one card each           {status-table}    how each notebook was run
     {credits-table} photo  the assets of a kind (`stlib.assets.REGISTRY`)
     {oracle-table}         how well the oracle reads         {leaderboard} edit      methods scored as one kind, by task
+    {zoo-cards}            the networks that the course trained, a table and the card of each
 
-Sources: book/systems.yml, book/claims.yml, book/results/*.json, the stamps in the notebooks, the oracle's record in
+Sources: book/systems.yml, book/claims.yml, book/results/*.json, the stamps in the notebooks, the records in
 stlib/zoo/weights. The tables are written as Markdown and parsed with the page. Needs no torch.
 """
 
@@ -362,6 +363,21 @@ def leaderboard(kinds, root=ROOT):
     return lines
 
 
+def zoo_cards(root=ROOT):
+    """The networks of the zoo: a table, then the card of each, folded."""
+    zoo, folder = importlib.import_module("stlib.zoo"), root / "stlib" / "zoo" / "weights"
+    cards, rows, lines = importlib.import_module("stlib.zoo.cards"), [], []
+    for name in zoo.names(folder):
+        about = zoo.record(name, folder)
+        made_by = "a script" if zoo.recipe_of(about["chapter"]) else link(home(about["chapter"], root), root)
+        size = f"{about['bytes'] / 1e6:.2f} MB"
+        rows.append((f"`{name}`", about["description"], f"{about['parameters']:,}", size, made_by))
+        lines += [f"::::{{dropdown}} The card of {name}", "", *cards.card(name, folder), "", "::::", ""]
+    if not rows:
+        return ["*No network has been trained yet.*"]
+    return [*table(("Network", "What it does", "Parameters", "Size", "Made by"), rows), "", *lines]
+
+
 class Generated(SphinxDirective):
     """Parse generated Markdown in place of the directive; rebuild the page when its sources change."""
 
@@ -371,7 +387,7 @@ class Generated(SphinxDirective):
     def run(self):
         try:
             lines = self.lines(self.arguments[0].split() if self.arguments else [])
-        except (ValueError, KeyError) as problem:
+        except (ValueError, LookupError) as problem:
             raise self.error(f"{self.name}: {problem}") from problem
         for pattern in ("book/*.yml", "book/results/*.json", "notebooks/**/*.ipynb", *OTHER_SOURCES):
             for path in ROOT.glob(pattern):
@@ -381,7 +397,7 @@ class Generated(SphinxDirective):
         return [box]
 
 
-OTHER_SOURCES = ("stlib/assets.py", "stlib/zoo/weights/oracle.json")
+OTHER_SOURCES = ("stlib/assets.py", "stlib/zoo/*.py", "stlib/zoo/weights/*.json")
 WRITERS = {
     "claim": claim_boxes,
     "verdict-table": lambda _: verdict_table(),
@@ -392,6 +408,7 @@ WRITERS = {
     "credits-table": credits_table,
     "oracle-table": lambda _: oracle_table(),
     "leaderboard": leaderboard,
+    "zoo-cards": lambda _: zoo_cards(),
 }
 
 

@@ -3,14 +3,18 @@
 A network is a pair of files in `stlib/zoo/weights`: NAME.json, the record of its training, and its state dict in half
 precision, NAME.HASH.safetensors, where HASH is the beginning of its SHA-256. The record names the weights that belong
 to it and is replaced in one step after they are written: a kill while saving leaves the old pair or the new one.
-`python -m stlib.zoo list` shows what is there, `python -m stlib.zoo verify` checks it.
+`python -m stlib.zoo list` shows what is there, `verify` checks it, `card NAME` tells of it, `train NAME` makes it anew.
+
+A network is made by a chapter, in its cells tagged `zoo`, or by a script of this folder, a recipe (`RECIPES`).
 """
 
 import datetime
 import hashlib
+import importlib.util
 import json
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from stlib import chapters
@@ -28,6 +32,31 @@ class ZooError(LookupError):
     """A network cannot be saved, found, trusted or loaded; one sentence says why and what to do."""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """A script that trains networks: its function `publish(name, **options)` trains, measures and saves one.
+
+    Which options the command `train` takes for it (size, minutes, steps, seed, resume, device) are the arguments of
+    `publish`. `draws_on`: what else decides the weights, "world" or files of the package; the records keep its hash.
+    """
+
+    module: str
+    draws_on: tuple = ("world",)
+
+    @property
+    def script(self):
+        """The name that records have in place of a chapter's."""
+        return self.module.rpartition(".")[2]
+
+
+RECIPES = {"oracle": Recipe("stlib.zoo.judges"), "worldnet": Recipe("stlib.zoo.judges")}
+
+
+def recipe_of(chapter):
+    """The recipe whose script is called `chapter` in records, or None."""
+    return next((recipe for recipe in RECIPES.values() if recipe.script == chapter), None)
+
+
 def names(folder=FOLDER):
     """The names of all networks in `folder`, sorted; by default those shipped with the course."""
     return sorted(path.stem for path in Path(folder).glob("*.json"))
@@ -37,7 +66,7 @@ def record(name, folder=FOLDER):
     """The record of a network's training: a dict with all of `FIELDS`; `training` holds what that run measured.
 
     `parameters` counts numbers, `bytes` is the size of the file of weights, `code_hash` that of the cells of the
-    chapter's notebook tagged `zoo`. Raises ZooError for an unknown name and for a damaged record.
+    chapter's notebook tagged `zoo`, or of the script. Raises ZooError for an unknown name and for a damaged record.
     """
     known = names(folder)
     if name not in known:
@@ -54,7 +83,8 @@ def save(name, module, *, chapter, description, settings, training, folder=FOLDE
 
     Floating-point tensors are rounded to float16, which keeps 11 significant bits: measure on what `load` returns.
     `settings` (a dict, or what `runtime.settings` returns) is what the network was trained with, `training` (a dict)
-    what the run measured: scalar tensors are written as numbers, what JSON does not know as text.
+    what the run measured: scalar tensors are written as numbers, what JSON does not know as text. `chapter` is the
+    chapter's name, or that of the script of a recipe.
     Raises ZooError, and writes nothing, for a name that is not made of a-z, 0-9 and _, for an empty entry of the
     record, a value that is not finite or exceeds 65504, and a chapter without a cell tagged `zoo`.
     """
@@ -110,12 +140,11 @@ def load(name, module, folder=FOLDER):
     wrong = sorted(key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key))
     if wrong:
         sizes = f"it has {there.get(wrong[0], 'nothing')}, the module {wanted.get(wrong[0], 'nothing')}"
-        advice = f"build the module as the chapter {about['chapter']!r} does"
+        advice = f"build the module as the {_home(about)} {about['chapter']!r} does"
         raise ZooError(f"{name!r} does not fit this module: at {wrong[0]!r} {sizes}; {advice}.")
     module.load_state_dict(state)
     module.name = name
-    home = "the script" if about["chapter"] == "judges" else "the chapter"
-    module.weights = f"trained in {home} {about['chapter']!r}, sha256 {about['sha256'][:12]}"
+    module.weights = f"trained in the {_home(about)} {about['chapter']!r}, sha256 {about['sha256'][:12]}"
     return module.eval()
 
 
@@ -123,7 +152,8 @@ def problems(name, folder=FOLDER):
     """What is wrong with a network: a list of sentences, empty when all is well. Needs no torch.
 
     Looked at are: the record, which must be complete; the SHA-256 and size of the weights; that all their numbers are
-    finite; and in a checkout, that the chapter's cells tagged `zoo` are still those the network was trained with.
+    finite; and in a checkout, that the chapter's cells tagged `zoo`, or the script, are still those the network was
+    trained with.
     """
     import numpy
     from safetensors.numpy import load as unpack
@@ -140,10 +170,15 @@ def problems(name, folder=FOLDER):
     try:
         if chapters.root() and _code_hash(about["chapter"]) != about["code_hash"]:
             again = f"execute the chapter {about['chapter']!r} at scale zoo"
-            found.append(f"It was trained with other code than its chapter has now: {again}.")
+            again = f"python -m stlib.zoo train {name}" if recipe_of(about["chapter"]) else again
+            found.append(f"It was trained with other code than its {_home(about)} has now: {again}.")
     except LookupError as error:
         found.append(str(error))
     return found
+
+
+def _home(about):
+    return "script" if recipe_of(about["chapter"]) else "chapter"
 
 
 def _path(about, folder):
@@ -187,10 +222,12 @@ def _plain(value):
 
 
 def _code_hash(chapter):
-    """The present hash of what made the weights: the chapter's cells tagged `zoo`, or for "judges" that script and the
-    world that it draws."""
-    if chapter == "judges":
-        return f"{chapters.source_hash([Path(__file__).with_name('judges.py')])} {chapters.drawing_hash()}"
+    """The present hash of what made the weights: the chapter's cells tagged `zoo`, or a script and what it draws on."""
+    if recipe := recipe_of(chapter):
+        hashes = [chapters.source_hash([importlib.util.find_spec(recipe.module).origin])]
+        hashes += [chapters.drawing_hash()] if "world" in recipe.draws_on else []
+        files = [Path(__file__).parents[1] / file for file in recipe.draws_on if file != "world"]
+        return " ".join(hashes + ([chapters.source_hash(files)] if files else []))
     path = chapters.find(chapter)
     if path is None:
         raise ZooError("Weights are saved in a checkout of the course only: their record holds the notebook's hash.")

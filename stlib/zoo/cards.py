@@ -1,0 +1,96 @@
+"""Model cards: what a network of the zoo is, how it was made, how to use it, and what it cannot do. Needs no torch.
+
+The numbers come from the record of the training. What no run can measure stands here, in `WORDS`.
+"""
+
+from dataclasses import dataclass
+
+from stlib import zoo
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a card says beside the record: the data, the lines of Python that load the network, its known limits."""
+
+    data: str
+    load: str
+    limits: str
+
+
+WORDS = {
+    "oracle": Words(
+        data="portraits and landscapes of the parametric world, rendered for it alone, a sixth in each style; as the "
+        "class *other* noise, plain colours, photographs that ship with scikit-image, and pictures spoilt on purpose",
+        load="from stlib import oracle\n\njudge = oracle.load()",
+        limits="it sees 64 pixels a side and knows this world only; how well it reads differs by factor and style, see "
+        "[how we measure](measuring.md); a pattern that no eye sees may mislead it: nothing is ever trained through it",
+    ),
+    "worldnet": Words(
+        data="portraits and landscapes of the parametric world, a sixth in each style, and other contents than the "
+        "oracle's",
+        load='from stlib import backbones\n\nnetwork = backbones.load("worldnet")',
+        limits="it was made for pictures of this world at 64 pixels; for photographs take a network that has seen "
+        "photographs",
+    ),
+    "adain_decoder": Words(
+        data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
+        "textures painted by code",
+        load="from stlib import stylize\n\ndecoder = stylize.adain_decoder()",
+        limits="it turns features of SqueezeNet's fire5 into pictures, of no other layer or network; eleven pictures "
+        "are few: its chapter measures how paintings fare that it has not seen",
+    ),
+}
+
+
+def card(name, folder=zoo.FOLDER):
+    """The card of a network as lines of MyST Markdown. Raises ZooError for an unknown name and a damaged record."""
+    about = zoo.record(name, folder)
+    words = WORDS.get(name, Words("not stated", "", "not stated"))
+    training, settings = dict(about["training"]), about["settings"]
+    steps, seconds, pictures = (training.pop(key, None) for key in ("steps", "seconds", "pictures"))
+    if isinstance(pictures, int):
+        seen = f"{pictures:,}"
+    else:  # earlier records name them instead
+        seen = [f"about {steps * settings['batch']:,}"] if steps and "batch" in settings else []
+        seen = ", of ".join(seen + ([listed({"": pictures}).strip()] if pictures else []))
+    script = zoo.recipe_of(about["chapter"])
+    facts = {
+        "Made by": f"the script `{script.module}`" if script else f"the chapter `{about['chapter']}`, at scale `zoo`",
+        "Data": training.pop("data", words.data),
+        "Steps": f"{steps:,}" if steps else "",
+        "Pictures": seen,
+        "Time": f"{seconds / 60:,.0f} minutes" if seconds else "",
+        "Machine": about["device"] + (f" ({training.pop('device')})" if "device" in training else ""),
+        "Versions": listed(about["versions"]),
+        "Settings": listed(settings),
+        "Measured": listed(training),
+        "Size": f"{about['parameters']:,} parameters, {about['bytes'] / 1e6:.2f} MB in half precision",
+        "Limits": words.limits,
+        "Licence": about["licence"],
+        "Date": about["date"],
+    }
+    lines = [f"**{name}**: {about['description'].rstrip('.')}."]
+    for term, fact in facts.items():
+        lines += ["", term, f": {fact}"] if fact else []
+    again = name if script else about["chapter"]
+    load = words.load or f'from stlib import zoo\n\nzoo.load("{name}", module)'
+    lines += ["", "```python", *load.splitlines(), "```", "", "```bash", f"python -m stlib.zoo train {again}", "```"]
+    return [*lines, "", "```text", f"code     {about['code_hash']}", f"SHA-256  {about['sha256']}", "```"]
+
+
+def listed(values):
+    """The numbers and words of a dict as one text; a dict in it is listed too, one within that is left out."""
+    texts = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {short(v)}" for key, v in value.items() if not isinstance(v, (dict, list)))
+            texts += [f"{name}: {value}"] if value else []
+        else:
+            value = ", ".join(map(short, value)) if isinstance(value, list) else short(value)
+            texts += [f"{name} {value}"]
+    return "; ".join(texts)
+
+
+def short(value):
+    """A value as a reader wants it: four digits of a number that is not whole."""
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
