@@ -206,8 +206,12 @@ class Run:
         import torch
 
         generator = torch.Generator().manual_seed(self._number("noise", stream))
-        drawn, mine = torch.randn(self.batch, *shape, generator=generator), self.numbers(part)
-        return drawn[mine.start - self.pictures : mine.stop - self.pictures].to(self.device)
+        return self.share(torch.randn(self.batch, *shape, generator=generator), part).to(self.device)
+
+    def share(self, batch, part=0):
+        """This process's part of what was made for the whole batch: indices, pictures, latents."""
+        mine = self.numbers(part)
+        return batch[mine.start - self.pictures : mine.stop - self.pictures]
 
     def autocast(self):
         """A context in which the networks compute in the run's precision."""

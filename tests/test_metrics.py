@@ -522,3 +522,22 @@ class TestEvaluate:
     def test_references_and_evaluated_contents_are_apart(self, bench):
         blocks = [set(bench.task.contents(50, block).numbers.tolist()) for block in range(4)]
         assert len(set.union(*blocks)) == 200 and min(set.union(*blocks)) >= evaluation.FIRST
+
+
+def test_spread_is_the_share_of_the_real_deviation():
+    contents = world.sample("portraits", range(400))
+    known = [f for f in contents.factors if f.name in ("yaw", "clothes_hue", "hair")]
+
+    def reading(count, turns=1.0):
+        hair = F.one_hot(contents["hair"].long() * (count > 1), 5).float()
+        values = {"yaw": contents["yaw"] * 0.5 + 3, "clothes_hue": contents["clothes_hue"] * turns}
+        return SimpleNamespace(values=values, choices={"hair": hair})
+
+    real = SimpleNamespace(
+        values={name: contents[name] for name in ("yaw", "clothes_hue")},
+        choices={"hair": F.one_hot(contents["hair"].long(), 5).float()},
+    )
+    assert metrics.spread(real, real, known) == pytest.approx({"yaw": 1, "clothes_hue": 1, "hair": 1})
+    assert metrics.spread(reading(5), real, known) == pytest.approx({"yaw": 0.5, "clothes_hue": 1, "hair": 1})
+    collapsed = metrics.spread(reading(1, turns=0), real, known)
+    assert collapsed["hair"] == 0 and collapsed["clothes_hue"] == pytest.approx(0, abs=1e-3)

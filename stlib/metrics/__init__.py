@@ -17,6 +17,7 @@ from stlib.metrics.populations import (
     kernel_ratio,
     memorisation,
     precision_recall,
+    spread,
 )
 from stlib.metrics.scores import (
     MetricError,
@@ -51,6 +52,7 @@ __all__ = [
     "precision_recall",
     "psnr",
     "record",
+    "spread",
     "ssim",
     "style_score",
 ]

@@ -6,6 +6,7 @@ of 35 at 64 pictures, 9 at 256, 4 at 512: below 2000 it mostly measures the coun
 compare. With 256 pictures a kernel ratio of 3 is a shift of all features by 0.18 of their deviation; with 64, by 0.34.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -174,6 +175,25 @@ def diversity(samples, real):
 
 
 @torch.no_grad()
+def spread(reading, real, factors):
+    """How far each factor varies over samples, as a share of how far it varies over real pictures: {name: ratio}.
+
+    `reading` and `real` are what the oracle reads in the two sets. The deviation is that of the values, for an angle of
+    cosine and sine together, for a choice of the options' probabilities together. 0 is a collapse, 1 as it should be.
+    """
+
+    def deviation(factor, read):
+        if factor.options:
+            return read.choices[factor.name].var(dim=0).sum().sqrt()
+        values = read.values[factor.name]
+        if factor.periodic:
+            turns = 2 * math.pi * values
+            return torch.stack([turns.cos(), turns.sin()]).var(dim=1).sum().sqrt()
+        return values.std()
+
+    return {f.name: float(deviation(f, reading) / deviation(f, real).clamp(min=1e-9)) for f in factors}
+
+
 def memorisation(samples, training, fresh):
     """How much nearer the samples are to the training pictures than fresh real pictures are: (ratio, copies).
 

@@ -49,7 +49,14 @@ class Recipe:
         return self.module.rpartition(".")[2]
 
 
-RECIPES = {"oracle": Recipe("stlib.zoo.judges"), "worldnet": Recipe("stlib.zoo.judges")}
+RECIPES = {
+    "oracle": Recipe("stlib.zoo.judges"),
+    "worldnet": Recipe("stlib.zoo.judges"),
+    "stylegan2_portraits": Recipe(
+        "stlib.zoo.stylegan2_portraits",
+        ("world", "nets/stylegan2.py", "nets/convolutions.py", "losses/adversarial.py"),
+    ),
+}
 
 
 def recipe_of(chapter):

@@ -32,6 +32,11 @@ WORDS = {
         limits="it was made for pictures of this world at 64 pixels; for photographs take a network that has seen "
         "photographs",
     ),
+    "stylegan2_portraits": Words(
+        data="photographs of the world's portraits, contents 0 to 39,999 of its stream",
+        load="from stlib.zoo import stylegan2_portraits\n\nG, D = stylegan2_portraits.load()",
+        limits="64 pixels, faces of this world only; the measured recall and spread say what it leaves out",
+    ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
         "textures painted by code",
