@@ -49,4 +49,4 @@ class Discriminator(nn.Module):
         if pictures.ndim != 4 or pictures.shape[1] != self.inputs or min(pictures.shape[2:]) < least:
             wanted = f"(B, {self.inputs}, H, W) of at least {least} pixels a side"
             raise ValueError(f"This discriminator takes pictures {wanted}, not {tuple(pictures.shape)}.")
-        return self.model(pictures)
+        return self.model(pictures).to(pictures.dtype)

@@ -134,7 +134,8 @@ class Generator(nn.Module):
         return [maps[place] for place in layers]
 
     def forward(self, pictures):
-        return self.model(self._checked_pictures(pictures))
+        colours = self.model[:-1](self._checked_pictures(pictures))
+        return self.model[-1](colours.to(pictures.dtype))  # also under autocast: 8 bits are too few for a picture
 
     def _checked(self, layers):
         if not layers or min(layers) < 0 or max(layers) >= len(self.model):
