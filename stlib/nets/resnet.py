@@ -79,7 +79,7 @@ class Generator(nn.Module):
     A 7 x 7 convolution to `width` maps, two halvings to 4 `width`, `blocks` residual blocks, two doublings, a 7 x 7
     convolution and tanh; each convolution is followed by an instance norm and a ReLU. Published: width 64, 9 blocks at
     256 pixels (11.378 million parameters), 6 at 128. With `antialias`, as in CUT, convolutions have stride 1 and a
-    filter halves or doubles: fewer patterns of a grid, twice the time. `init` and `gain` are those of `initialize`
+    filter halves or doubles: fewer grids in the picture, more time for it. `init` and `gain` are those of `initialize`
     (CUT: "xavier"). A layer is named by its place in `model`, as in the official codes; with `antialias` the places
     differ: 12 is block 1 there, and block 3 without.
     """
