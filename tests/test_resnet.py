@@ -187,6 +187,11 @@ def test_two_layers_see_a_part_of_64_pixels_and_three_see_all():
     assert shapes == [30, 14, 6]
 
 
+def test_widths_double_up_to_eight_times_the_first():
+    convs = [layer for layer in patchgan.Discriminator(2, 5).model if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in convs] == [2, 4, 8, 16, 16, 16, 1]
+
+
 def test_r1_goes_through_the_discriminator():
     torch.manual_seed(0)
     network, x = patchgan.Discriminator(2, 1, True, gain=0.5).double(), torch.randn(1, 3, 8, 8, dtype=torch.float64)

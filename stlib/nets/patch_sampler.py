@@ -10,7 +10,7 @@ from stlib.nets.resnet import initialize
 
 
 def unit_length(x, eps=1e-7):
-    """x / (|x| + eps) along the last axis. Zeros stay zeros, with a gradient (in the official code: NaN)."""
+    """x / (length + eps) along the last axis. Zeros stay zeros, with a gradient (in the official code: NaN)."""
     return x / (torch.linalg.vector_norm(x, dim=-1, keepdim=True) + eps)
 
 
