@@ -1,4 +1,4 @@
-"""How networks are trained here: the progress loop, checkpoints, running averages, and runs that survive a kill.
+"""How networks are trained here: the progress loop, checkpoints, averages, schedules, and runs that survive a kill.
 
 Nothing in this room knows a method: a recipe says what a step is, `Run` does what all trainings share. Text goes to
 stderr, so that the saved outputs of a notebook stay clean.
@@ -102,6 +102,63 @@ class EMA:
         """Go on from the state of another average of the same network."""
         self.module.load_state_dict(state["module"])
         self.pictures, self.total = state["pictures"], state["total"]
+
+
+# Schedules ------------------------------------------------------------------------------------------------------------
+
+
+def linear_decay(epoch, constant=100, decay=100):
+    """The factor of the learning rate in an epoch, from 0 on: 1 for `constant` epochs, then down to 1 / (decay + 1).
+
+    1 - max(0, epoch + 1 - constant) / (decay + 1), for `torch.optim.lr_scheduler.LambdaLR`. In the CycleGAN family it
+    never reaches 0. The unit is the caller's: where a training counts steps, give all three in steps.
+    """
+    return 1 - max(0, epoch + 1 - constant) / (decay + 1)
+
+
+# Pictures of the past -------------------------------------------------------------------------------------------------
+
+
+class ImagePool:
+    """The last made pictures, mixed: what the discriminators of the CycleGAN family are shown as fakes.
+
+    While it holds fewer than `size` pictures, each new one is kept and returned. Then each is either returned itself,
+    or, with probability 1/2, takes the place of a random one, which is returned for the last time. The draws come from
+    torch's generator for the CPU. A pool of size 0 returns what it is given. Source: Shrivastava et al. 2017; Zhu et
+    al. 2017, with 50 pictures.
+
+    `Run(states={"pool": pool})` keeps it, with all pictures, in the checkpoints: query it before `run.after`. With
+    several processes each has a pool of its own, and only the main one's is kept.
+    """
+
+    def __init__(self, size=50):
+        self.size, self.pictures = size, []
+
+    def query(self, pictures):
+        """As many pictures as given (B, C, H, W), one drawn after the other, always detached."""
+        import torch
+
+        if not self.size:
+            return pictures.detach()
+        shown = []
+        for picture in pictures.detach():
+            if len(self.pictures) < self.size:
+                self.pictures.append(picture.clone())  # a view would keep its whole batch in memory and checkpoint
+            elif torch.rand(()).item() > 0.5:
+                place = int(torch.randint(self.size, ()))
+                picture, self.pictures[place] = self.pictures[place].to(picture), picture.clone()
+            shown.append(picture)
+        return torch.stack(shown)
+
+    def state_dict(self):
+        """What `load_state_dict` wants back."""
+        return {"pictures": list(self.pictures)}
+
+    def load_state_dict(self, state):
+        """Go on with the pictures of another pool, of the same size at least. Raises ValueError."""
+        if len(state["pictures"]) > self.size:
+            raise ValueError(f"a pool of {len(state['pictures'])} pictures does not go into one of {self.size}")
+        self.pictures = list(state["pictures"])
 
 
 # Runs -----------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from stlib.nets.normalization import adaptive_instance_norm, channel_moments, instance_norm
+from stlib.nets.normalization import InstanceNorm, adaptive_instance_norm, channel_moments, instance_norm
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 seeds = st.integers(0, 10**6)
@@ -59,6 +59,7 @@ def test_the_input_gradient_does_not_depend_on_memory_layout(batch, of_input, of
     arriving = incoming.to(dtype).contiguous(memory_format=LAYOUTS[of_gradient])
     for exact, ours in (
         (instance_norm, instance_norm),
+        (instance_norm, InstanceNorm()),
         (lambda f: adaptive_instance_norm(f, style), lambda f: adaptive_instance_norm(f, style.to(f.dtype))),
         (lambda f: adaptive_instance_norm(features, f), lambda f: adaptive_instance_norm(features.to(f.dtype), f)),
     ):
@@ -94,6 +95,29 @@ def test_what_torch_s_own_instance_norm_does_with_a_channels_last_gradient():
     if off <= 1e-5:
         pytest.skip(f"torch {torch.__version__} passes on the right gradient.")
     print(f"torch {torch.__version__}: the gradient of F.instance_norm is off by {off:.2g}.")
+
+
+@pytest.mark.parametrize("of_gradient", LAYOUTS)
+@pytest.mark.parametrize("batch", [1, 2])
+def test_second_derivatives_of_the_layer(batch, of_gradient):
+    features, incoming = random((batch, 2, 3, 4)).requires_grad_(True), random((batch, 2, 3, 4), 1)
+
+    def first(features, incoming):
+        laid = incoming.contiguous(memory_format=LAYOUTS[of_gradient])
+        return torch.autograd.grad(InstanceNorm()(features), features, laid, create_graph=True)[0]
+
+    torch.testing.assert_close(first(features, incoming), input_gradient(instance_norm, features, incoming))
+    assert torch.autograd.gradcheck(first, (features, incoming.requires_grad_(True)))
+
+
+def test_the_layer_is_the_function_and_keeps_the_precision():
+    features = random((2, 3, 5, 4), dtype=torch.float32)
+    torch.testing.assert_close(InstanceNorm()(features), instance_norm(features))
+    torch.testing.assert_close(InstanceNorm(eps=0.5)(features), instance_norm(features, 0.5))
+    low = (100 + features).bfloat16()  # a deviation of few steps of bfloat16: the mean must not be rounded to them, too
+    assert InstanceNorm()(low).dtype == torch.bfloat16
+    torch.testing.assert_close(InstanceNorm()(low).float(), instance_norm(low.float()), rtol=0.01, atol=0.01)
+    assert not InstanceNorm().state_dict()
 
 
 def test_both_gradients_of_adain_are_right():

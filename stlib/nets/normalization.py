@@ -1,10 +1,13 @@
 """Normalisation of feature maps (B, C, H, W) over the positions of each picture.
 
-Written with means and variances instead of `torch.nn.functional.instance_norm`, whose input gradient is wrong on CPUs
-for a batch of 1 when the incoming gradient lies channels-last in memory (seen in torch 2.13 to 2.15).
+`torch.nn.functional.instance_norm` alone will not do: its input gradient is wrong on CPUs for a batch of 1 when the
+incoming gradient lies channels-last in memory (seen in torch 2.13 to 2.15). The functions here are written with means
+and variances; the layer `InstanceNorm` uses torch's, which is faster, and lays the incoming gradient out first.
 """
 
 import torch
+from torch import nn
+from torch.nn import functional
 
 
 def channel_moments(features, eps=1e-5, correction=0):
@@ -31,3 +34,33 @@ def adaptive_instance_norm(content, style, eps=1e-5, style_eps=None, correction=
     content_mean, content_std = channel_moments(content, eps, correction)
     style_mean, style_std = channel_moments(style, eps if style_eps is None else style_eps, correction)
     return style_std * (content - content_mean) / content_std + style_mean
+
+
+# As a layer -----------------------------------------------------------------------------------------------------------
+
+
+class _LaidOut(torch.autograd.Function):
+    """The identity, whose gradient arrives contiguous at what comes before."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient.contiguous()
+
+
+class InstanceNorm(nn.Module):
+    """`instance_norm` as a layer without parameters or running statistics, right in every memory layout.
+
+    Maps have more than one position. Half precision is normalised in float32 and returned as it came.
+    """
+
+    def __init__(self, eps=1e-5):
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, features):
+        x = features.to(torch.promote_types(features.dtype, torch.float32)).contiguous()
+        return _LaidOut.apply(functional.instance_norm(x, eps=self.eps)).to(features.dtype)
