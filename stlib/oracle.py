@@ -101,7 +101,7 @@ class Oracle(nn.Module):
                 values[factor.name] = torch.atan2(x[:, 1], x[:, 0]) / (2 * math.pi) % 1
             else:
                 middle, half = (factor.high + factor.low) / 2, (factor.high - factor.low) / 2
-                values[factor.name] = middle + half * x[:, 0].clamp(-1, 1)
+                values[factor.name] = (middle + half * x[:, 0]).clamp(factor.low, factor.high)
         return Reading(values, choices, raw["style"].softmax(dim=1))
 
 

@@ -482,3 +482,13 @@ def test_the_published_table_is_whole(judge, size):
             name for name, value in table[family]["photo"].items() if value >= oracle.READABLE
         )
         assert min(table[f"style, {family}"].values()) >= 0.97 and table[f"other, {family}"] >= 0.9
+
+
+def test_what_is_read_can_be_drawn(blind, pictures, monkeypatch):
+    """Values at the ends of a factor's range, in float32, are values that the world takes."""
+    contents = world.sample("portraits", range(3))
+    numbers = [f for f in contents.factors if not f.options and not f.periodic]
+    for end in (-5.0, 5.0):
+        reading = read_as(blind, pictures, monkeypatch, "portraits", **{f.name: [end] for f in numbers})
+        drawn = contents.replace(**{f.name: reading.values[f.name] for f in numbers})
+        assert all((drawn[f.name] == (f.low if end < 0 else f.high)).all() for f in numbers)
