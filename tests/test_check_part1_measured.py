@@ -98,6 +98,16 @@ def test_reading_off_is_what_evaluate_scores(chapter, monkeypatch):
     assert style == pytest.approx(score["style_raw"], abs=1e-6) == pytest.approx(0.7)
 
 
+def test_a_style_is_named_among_the_six(chapter):
+    """Where the judge is nearly sure of "other", its remaining doubt is what is asked for."""
+    other, sketch, rest = 0.99, 0.006, 0.004
+    style = torch.zeros(4, len(oracle.CLASSES))
+    style[:, -1], style[:, world.STYLES.index("sketch")], style[:, world.STYLES.index("oil")] = other, sketch, rest
+    judge = type("Judge", (), {"read": lambda self, pictures, family: oracle.Reading({}, {}, style)})()
+    assert chapter.named(judge, None, "portraits", "sketch") == pytest.approx(0.6)
+    assert chapter.named(judge, None, "portraits", "ink") == 0
+
+
 @pytest.mark.parametrize("kind", ["none", "batch", "instance"])
 def test_a_pupil_keeps_the_size_and_normalises_what_its_name_says(chapter, kind):
     torch.manual_seed(0)
@@ -300,9 +310,9 @@ HELD = {
     ("content from noise", "features"): [0.8],
     ("content from noise", "Gram"): [0.05],
     ("content from noise", "moments"): [0.0],
-    ("style_raw from noise", "features"): [0.2],
-    ("style_raw from noise", "Gram"): [0.9],
-    ("style_raw from noise", "moments"): [0.8],
+    ("style named from noise", "features"): [0.2],
+    ("style named from noise", "Gram"): [0.9],
+    ("style named from noise", "moments"): [0.8],
     ("late loss, photographs", "none"): [4.0, 4.2, 4.1],
     ("late loss, photographs", "batch"): [2.0, 2.1, 2.2],
     ("late loss, photographs", "instance"): [1.5, 1.4, 1.5],
@@ -327,7 +337,7 @@ def table(swap=(), only=None, changed=()):
 def test_c01_fails_with_swapped_arms(chapter):
     assert chapter.c01_holds(table())
     for other in ("Gram", "moments"):
-        for only in (None, "content", "style_raw", "from noise", "from photograph"):
+        for only in (None, "content", "style named", "from noise", "from photograph"):
             assert not chapter.c01_holds(table(("features", other), only)), (other, only)
 
 
@@ -336,8 +346,8 @@ def test_c01_fails_with_swapped_arms(chapter):
     [
         (("features", "Gram"), "content", "features bring more content than Gram matrices"),
         (("features", "moments"), "content", "features bring more content than moments"),
-        (("features", "Gram"), "style_raw", "Gram matrices bring more style than features"),
-        (("features", "moments"), "style_raw", "moments bring more style than features"),
+        (("features", "Gram"), "style named", "Gram matrices bring more style than features"),
+        (("features", "moments"), "style named", "moments bring more style than features"),
     ],
 )
 def test_each_part_of_c01_turns(chapter, swap, only, part):
