@@ -107,29 +107,34 @@ class Oracle(nn.Module):
 
 def resized(pictures):
     """Pictures (B, 3, H, W) at the oracle's 64 pixels: averaged down, or interpolated up."""
-    if pictures.shape[-2:] == (SIDE, SIDE):
+    height, width = pictures.shape[-2:]
+    if height == width == SIDE:
         return pictures
+    if height == width and height % SIDE == 0:
+        return F.avg_pool2d(pictures, height // SIDE)
     return F.interpolate(pictures, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def score(factor, reading, truth):
-    """How well a factor was read: R^2, for angles of cosine and sine, for choices (accuracy - chance) / (1 - chance).
+    """How well a factor was read: R^2; of choices (hits - chance) / (1 - chance); of angles the mean cosine of errors.
 
     `truth` (B,) in the factor's unit, NaN where it does not show, as `Contents.shown` gives it: those do not count.
-    1 is perfect, 0 no better than a constant guess.
+    1 is perfect, 0 no better than a constant guess. Raises ValueError where fewer than two are left, or all are alike.
     """
     shown = ~truth.isnan()
+    if shown.sum() < 2:
+        raise ValueError(f"{factor.name} shows in {int(shown.sum())} of {len(truth)} contents: too few to score it.")
     truth = truth[shown]
+    if not factor.periodic and bool((truth == truth[0]).all()):
+        raise ValueError(f"The contents are all alike in {factor.name}: nothing tells reading from guessing.")
     if factor.options:
         hit = (reading.choices[factor.name][shown].argmax(dim=1) == truth).float().mean()
         chance = F.one_hot(truth.long(), len(factor.options)).float().mean(dim=0).max()
         return float((hit - chance) / (1 - chance))
     guess = reading.values[factor.name][shown]
     if factor.periodic:
-        guess, truth = (torch.stack([(2 * math.pi * x).cos(), (2 * math.pi * x).sin()]) for x in (guess, truth))
-    error = (guess - truth).square().mean()
-    spread = (truth - truth.mean(dim=-1, keepdim=True)).square().mean()
-    return float(1 - error / spread)
+        return float((2 * math.pi * (guess - truth)).cos().mean())
+    return float(1 - (guess - truth).square().mean() / (truth - truth.mean()).square().mean())
 
 
 @lru_cache(maxsize=2)

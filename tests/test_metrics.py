@@ -541,3 +541,32 @@ def test_spread_is_the_share_of_the_real_deviation():
     assert metrics.spread(reading(5), real, known) == pytest.approx({"yaw": 0.5, "clothes_hue": 1, "hair": 1})
     collapsed = metrics.spread(reading(1, turns=0), real, known)
     assert collapsed["hair"] == 0 and collapsed["clothes_hue"] == pytest.approx(0, abs=1e-3)
+
+
+def test_what_an_edit_lets_appear_is_not_scored():
+    """A house put where there was none may stand anywhere: nobody can know where the edited truth has it."""
+    task = metrics.TASKS["landscapes house=yes"]
+    contents = task.contents(48)
+    elsewhere = contents.replace(
+        house="yes", house_x=contents["house_x"].where(contents["house"] > 0, -contents["house_x"])
+    )
+    judge, features = oracle.load("cpu"), backbones.load("worldnet", "cpu")
+    drawn = iter(world.render(elsewhere, "photo", 64).split(24))
+    score = metrics.evaluate(lambda *_: next(drawn), task, judge, features, count=48, batch=24)
+    assert score["content"] > 0.97 and score["edit"] > 0.9
+    unchanged = metrics.evaluate(lambda pictures, *_: pictures, task, judge, features, count=48)
+    assert unchanged["edit"] < 0.1
+
+
+def test_spread_refuses_what_it_cannot_tell():
+    contents = world.sample("landscapes", range(40))
+    reading = SimpleNamespace(values={"house_x": contents["house_x"], "height": contents["height"]}, choices={})
+    flat = SimpleNamespace(values={"height": torch.full((40,), 0.5)}, choices={})
+    house_x, height = (next(f for f in contents.factors if f.name == name) for name in ("house_x", "height"))
+    for known, other, told in ((house_x, reading, "some pictures only"), (height, flat, "do not vary")):
+        with pytest.raises(metrics.MetricError, match=told):
+            metrics.spread(reading, other, [known])
+    alone = SimpleNamespace(values={"height": torch.tensor([0.5])}, choices={})
+    with pytest.raises(metrics.MetricError, match="two pictures"):
+        metrics.spread(alone, alone, [height])
+    assert metrics.spread(flat, reading, [height]) == {"height": 0.0}

@@ -168,17 +168,35 @@ def test_a_score_is_1_on_the_truth_and_no_better_than_0_when_shuffled(name):
     assert score(factor, reading_of(factor, shuffled), truth) < 0.1
 
 
-@pytest.mark.parametrize("name", [name for name, factor in SCORED.items() if not factor.periodic])
+@pytest.mark.parametrize("name", SCORED)
 def test_a_constant_guess_scores_0(name):
     factor, truth = SCORED[name], world.sample("portraits", range(2000))[name]
     best = truth.mode().values if factor.options else truth.mean()
-    assert score(factor, reading_of(factor, best.expand(2000)), truth) == pytest.approx(0, abs=1e-4)
+    loose = 0.05 if factor.periodic else 1e-4  # 2000 angles are not quite uniform
+    assert score(factor, reading_of(factor, best.expand(2000)), truth) == pytest.approx(0, abs=loose)
+
+
+def test_too_little_to_score_is_told():
+    factor, truth = SCORED["background"], torch.tensor([0.3, torch.nan, torch.nan])
+    with pytest.raises(ValueError, match="shows in 1 of 3"):
+        score(factor, reading_of(factor, torch.zeros(3)), truth)
+    for name, factor in SCORED.items():
+        if not factor.periodic:
+            same = torch.full((5,), world.sample("portraits", [0])[name].item())
+            with pytest.raises(ValueError, match="all alike"):
+                score(factor, reading_of(factor, same), same)
+
+
+def test_large_pictures_are_averaged_as_in_training(pictures):
+    large = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(oracle.resized(large), nn.functional.avg_pool2d(large, 2))
+    assert oracle.resized(large[..., :100, :100]).shape == (2, 3, 64, 64)
 
 
 def test_an_angle_is_scored_around_the_circle():
     factor, truth = SCORED["background"], torch.linspace(0, 1, 101)[:100]
     assert score(factor, reading_of(factor, (truth + 0.999) % 1), truth) > 0.999
-    assert score(factor, reading_of(factor, (truth + 0.5) % 1), truth) == pytest.approx(-3, abs=1e-4)
+    assert score(factor, reading_of(factor, (truth + 0.5) % 1), truth) == pytest.approx(-1, abs=1e-4)
 
 
 # How it was trained ---------------------------------------------------------------------------------------------------
@@ -269,15 +287,13 @@ def test_all_twelve_kinds_of_other_pictures_are_made(monkeypatch):
     assert (torch.cdist(made.flatten(1), made.flatten(1)) + torch.eye(len(x)) > 0.5).all()  # no two are alike
 
 
-def test_the_kinds_of_other_pictures_are_seeded_and_all_drawn():
-    x, style = torch.rand(120, 3, 64, 64), torch.zeros(120, dtype=torch.int64)
+def test_the_kinds_of_other_pictures_are_seeded():
+    x, style = torch.rand(40, 3, 64, 64), torch.zeros(40, dtype=torch.int64)
     made = []
     for _ in range(2):
         torch.manual_seed(3)
         made.append(judges.not_of_this_world(x, style))
     assert torch.equal(*made)
-    torch.manual_seed(3)
-    assert len(torch.randint(0, KINDS, (120,)).unique()) == KINDS
 
 
 def test_rendered_pictures_are_balanced_over_styles_and_their_own_contents(monkeypatch):
@@ -409,13 +425,14 @@ def test_the_command_trains(monkeypatch, capsys):
 
 
 def test_a_table_is_measured_at_both_sizes(blind):
-    table = judges.held_out(blind, count=2, seed=1)
+    table = judges.held_out(blind, count=12, seed=1)
     assert set(table) == {"64", "128"}
     for part in table.values():
         for family, module in world.FAMILIES.items():
             assert set(part[family]) == set(part[f"style, {family}"]) == set(world.STYLES)
             assert set(part[family]["ink"]) == {f.name for f in module.FACTORS}
-            assert 0 <= part[f"other, {family}"] <= 1
+        assert 0 <= part["other, unseen kinds"] <= 1
+    assert all(0 <= table["64"][f"other, {family}"] <= 1 for family in world.FAMILIES)
 
 
 # With its weights -----------------------------------------------------------------------------------------------------
@@ -450,7 +467,7 @@ def test_it_reads_as_well_as_published(measured, family, style):
     assert len(scored) >= {"portraits": 10, "landscapes": 3}[family], f"in {style} hardly a factor is read"
     table = oracle.accuracy()["64"][family][style]
     assert set(table) == {f.name for f in contents.factors}
-    found = {f.name: score(f, readings[style], contents[f.name]) for f in contents.factors if f.name in scored}
+    found = {f.name: score(f, readings[style], contents.shown(f.name)) for f in contents.factors if f.name in scored}
     mean = sum(found.values()) / len(found)
     assert mean == pytest.approx(sum(table[name] for name in scored) / len(scored), abs=0.08)
     assert {name: value for name, value in found.items() if value <= 0.6} == {}

@@ -204,17 +204,19 @@ def _checked(pictures, shape):
 
 
 def _content(reading, judge, task, contents, wanted, source, truth, factors):
-    """The content score, and for an edit that of the edited factor."""
+    """The content score, and for an edit that of the edited factor; `contents` are those before the edit."""
     if factors is None:
         from stlib import oracle
 
         factors = oracle.carried(task.family, task.style, source.shape[-1])
     kept = [name for name in factors if name != task.factor]
     true_reading = judge.read(truth, task.family)
-    other = wanted[(torch.arange(len(wanted)) + 1) % len(wanted)]  # the derangement: each content meets the next one's
-    by_chance = scores.agreement(true_reading, other, kept).mean().item()
-    chance = max(by_chance, scores.blind_agreement(wanted, kept).mean().item())
-    result, best = (scores.agreement(each, wanted, kept) for each in (reading, true_reading))
+    after = (torch.arange(len(wanted)) + 1) % len(wanted)
+    other = wanted[after]  # the derangement: each content meets the next one's
+    # What an edit lets appear (the place of a new house) is not counted: it must show before, too
+    by_chance = scores.agreement(true_reading, other, kept, also=contents[after]).mean().item()
+    chance = max(by_chance, scores.blind_agreement(wanted, kept, also=contents).mean().item())
+    result, best = (scores.agreement(each, wanted, kept, also=contents) for each in (reading, true_reading))
     values = {"content": scores.content_score(result, best, chance)}
     if task.kind == "edit":
         if task.factor not in factors:

@@ -171,7 +171,9 @@ def diversity(samples, real):
     Larger than 1 is no praise: noise is diverse. Source: pairwise LPIPS as in Zhu et al. 2017 (BicycleGAN), relative.
     """
     samples, real = _sets(samples, real)
-    return _pairwise(samples) / _pairwise(real)
+    if not (usual := _pairwise(real)):
+        raise MetricError("The real pictures are all the same: there is no diversity to compare with.")
+    return _pairwise(samples) / usual
 
 
 @torch.no_grad()
@@ -180,7 +182,11 @@ def spread(reading, real, factors):
 
     `reading` and `real` are what the oracle reads in the two sets. The deviation is that of the values, for an angle of
     cosine and sine together, for a choice of the options' probabilities together. 0 is a collapse, 1 as it should be.
+    Raises MetricError for a factor that shows in some pictures only (`Factor.needs`), for a set of fewer than two, and
+    where the real pictures do not vary.
     """
+    if hidden := [f.name for f in factors if f.needs]:
+        raise MetricError(f"{hidden[0]} shows in some pictures only: its readings in the others vary without meaning.")
 
     def deviation(factor, read):
         if factor.options:
@@ -191,7 +197,12 @@ def spread(reading, real, factors):
             return torch.stack([turns.cos(), turns.sin()]).var(dim=1).sum().sqrt()
         return values.std()
 
-    return {f.name: float(deviation(f, reading) / deviation(f, real).clamp(min=1e-9)) for f in factors}
+    if min(len(v) for each in (reading, real) for v in (*each.values.values(), *each.choices.values())) < 2:
+        raise MetricError("The spread of a factor needs two pictures or more in each set.")
+    usual = {f.name: float(deviation(f, real)) for f in factors}
+    if flat := [name for name, value in usual.items() if value < 1e-6]:
+        raise MetricError(f"The real pictures do not vary in {flat[0]}: there is no spread to compare with.")
+    return {f.name: float(deviation(f, reading)) / usual[f.name] for f in factors}
 
 
 def memorisation(samples, training, fresh):

@@ -30,18 +30,22 @@ def _agree(factor, value, truth):
     return (1 - error / scale).clamp(0, 1)
 
 
-def _per_picture(by_factor, contents, names):
-    """The mean (B,) over the factors that show in each picture."""
+def _per_picture(by_factor, contents, names, also):
+    """The mean (B,) over the factors that show in each picture, and in the contents `also`; 0 where none does."""
     if not names:
         raise MetricError("No factor is left to be scored: the style carries none that the judge reads well enough.")
-    shown = torch.stack([~contents.shown(name).isnan() for name in names]).float()
+    shown = torch.stack([~contents.shown(name).isnan() for name in names])
+    if also is not None:
+        shown &= torch.stack([~also.shown(name).isnan() for name in names])
+    shown = shown.float()
     return (torch.stack(by_factor) * shown).sum(dim=0) / shown.sum(dim=0).clamp(min=1)
 
 
 @torch.no_grad()
-def agreement(reading, contents, names):
+def agreement(reading, contents, names, also=None):
     """How far a reading agrees with the true contents: A (B,) in [0, 1], higher is better; the mean over those of
-    `names` that show in a picture (the place of a house counts where there is one).
+    `names` that show in a picture (the place of a house counts where there is one). With `also`, what shows there
+    too: what an edit lets appear, nobody can know.
 
     A continuous factor gives max(0, 1 - |error| / s) with s the mean error of the best constant answer (the mean
     distance from the factor's median), an angle the same with the distance round the circle (s is a quarter turn), a
@@ -56,11 +60,11 @@ def agreement(reading, contents, names):
             each.append(chances.gather(1, truth.long()[:, None])[:, 0].float())
         else:
             each.append(_agree(factor, reading.values[name].to(truth.device), truth))
-    return _per_picture(each, contents, names)
+    return _per_picture(each, contents, names, also)
 
 
 @torch.no_grad()
-def blind_agreement(contents, names, steps=41):
+def blind_agreement(contents, names, steps=41, also=None):
     """A (B,) of the best answer that does not look: for each factor the constant that agrees best with the world.
 
     The judge may read a meaningless picture as the average face, which agrees with many contents a little.
@@ -77,7 +81,7 @@ def blind_agreement(contents, names, steps=41):
         else:
             constants = torch.linspace(factor.low, factor.high, steps)
             each.append(_agree(factor, max(constants, key=lambda c: _agree(factor, c, drawn).mean()), truth))
-    return _per_picture(each, contents, names)
+    return _per_picture(each, contents, names, also)
 
 
 def content_score(result, truth, chance):
