@@ -237,11 +237,12 @@ def family_table(family, size, styles, accuracies):
         rows.append((f"`{factor}`", *(floored(v) if v >= READABLE else f"({floored(v)})" for v in values)))
     counts = [sum(v >= READABLE for v in scores.values()) for scores in styles.values()]
     rows.append(("*factors that are scored*", *(f"{count} of {len(factors)}" for count in counts)))
-    hits, other = accuracies[f"style, {family}"], accuracies[f"other, {family}"]
+    hits, other = accuracies[f"style, {family}"], accuracies.get(f"other, {family}")
     rows.append(("*style named right*", *(f"{hits[style]:.1%}" for style in styles)))
-    told = f"Pictures that are not of this world are called *other* in {other:.1%} of cases"
     unseen = accuracies.get("other, unseen kinds")
-    told += "." if unseen is None else f", those of kinds that the training did not have in {unseen:.1%}."
+    told = [] if other is None else [f"Pictures that are not of this world are called *other* in {other:.1%} of cases"]
+    told += [f"pictures from elsewhere in {unseen:.1%}"] if unseen is not None else []
+    told = f"{', '.join(told)}.".capitalize() if told else ""
     return [f"**{family.capitalize()} at {size} pixels.** {told}", "", *table(("Factor", *styles), rows)]
 
 
