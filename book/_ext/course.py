@@ -241,7 +241,7 @@ def family_table(family, size, styles, accuracies):
     rows.append(("*style named right*", *(f"{hits[style]:.1%}" for style in styles)))
     unseen = accuracies.get("other, unseen kinds")
     told = [] if other is None else [f"Pictures that are not of this world are called *other* in {other:.1%} of cases"]
-    told += [f"pictures from elsewhere in {unseen:.1%}"] if unseen is not None else []
+    told += [f"pictures from elsewhere are called *other* in {unseen:.1%}"] if unseen is not None else []
     told = f"{', '.join(told)}.".capitalize() if told else ""
     return [f"**{family.capitalize()} at {size} pixels.** {told}", "", *table(("Factor", *styles), rows)]
 
