@@ -193,7 +193,8 @@ def test_the_oracle_table_marks_what_is_not_scored(small):
     assert "| `hair` | 0.80 | (-0.04) |" in lines
     assert "| *factors that are scored* | 2 of 2 | 0 of 2 |" in lines
     assert "| *style named right* | 99.8% | 100.0% |" in lines
-    assert "**Portraits at 64 pixels.** Pictures that are not of this world are called *other* in 97.3% of cases." in lines
+    told = "Pictures that are not of this world are called *other* in 97.3% of cases."
+    assert f"**Portraits at 64 pixels.** {told}" in lines
     assert "**Portraits at 128 pixels.** Pictures from elsewhere are called *other* in 95.0%." in lines
     text = "\n".join(lines)
     assert text.count("| Factor |") == 2 and text.count(":::{dropdown} The same at 128 pixels") == 1
