@@ -4,13 +4,12 @@ The losses of the whole methods stand here as a small function until they stand 
 other implementations as options, and each of them must miss the official numbers.
 """
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from test_parity_cyclegan import BOTH, DOUBLE, SINGLE, descend, near, off, with_weights
-from test_parity_cyclegan import numbers as of_folder
+from official import BOTH, DOUBLE, SINGLE, Official, near, off
+from test_parity_cyclegan import descend, with_weights
 
 from stlib.losses import adversarial
 from stlib.losses.contrastive import patch_nce
@@ -18,38 +17,29 @@ from stlib.nets import patchgan, resnet
 from stlib.nets.normalization import InstanceNorm, instance_norm
 from stlib.nets.patch_sampler import PatchSampler
 
-FOLDER = Path(__file__).parent / "parity" / "cut"
+official = Official("cut")
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch):
-    monkeypatch.setattr("test_parity_cyclegan.FOLDER", FOLDER)
-
-
-def numbers(case, dtype=DOUBLE):
-    return of_folder(case, dtype)
 
 
 # Parts ----------------------------------------------------------------------------------------------------------------
 
 
 @BOTH
-@pytest.mark.parametrize("official, negatives", [("same_image", "picture"), ("all_images", "batch")])
-def test_patch_nce(official, negatives, dtype):
-    case, exact, tolerance = numbers("patchnce", dtype), numbers("patchnce"), 1e-12 if dtype == DOUBLE else 1e-5
+@pytest.mark.parametrize("named, negatives", [("same_image", "picture"), ("all_images", "batch")])
+def test_patch_nce(named, negatives, dtype):
+    case, exact, tolerance = official.case("patchnce", dtype, 1e-12, 1e-5)
     q, k = (case[name].view(2, 12, 8).requires_grad_(True) for name in "qk")
-    near(patch_nce(q, k, 0.07, negatives, "none").flatten(), exact[f"{official}.loss"], tolerance)
+    near(patch_nce(q, k, 0.07, negatives, "none").flatten(), exact[f"{named}.loss"], tolerance)
     loss = patch_nce(q, k, negatives=negatives)
-    near(loss, exact[f"{official}.mean"], tolerance)
+    near(loss, exact[f"{named}.mean"], tolerance)
     loss.backward()
-    near(q.grad.flatten(0, 1), exact[f"{official}.grad_q"], tolerance)
+    near(q.grad.flatten(0, 1), exact[f"{named}.grad_q"], tolerance)
     assert k.grad is None
 
 
 @BOTH
 def test_filters(dtype):
-    case, exact, tolerance = numbers("blur", dtype), numbers("blur"), 1e-14 if dtype == DOUBLE else 1e-6
+    case, exact, tolerance = official.case("blur", dtype, 1e-14, 1e-6)
     down = resnet.BlurDown().to(dtype)
     near(down.kernel, exact["down_filter"], tolerance)
     near(down(case["x"]), exact["down"], tolerance, relative=False)
@@ -58,7 +48,7 @@ def test_filters(dtype):
 
 @BOTH
 def test_patch_sampler(dtype):
-    case, exact, tolerance = numbers("patch_sample", dtype), numbers("patch_sample"), 1e-12 if dtype == DOUBLE else 1e-5
+    case, exact, tolerance = official.case("patch_sample", dtype, 1e-12, 1e-5)
     sampler = with_weights(PatchSampler([3, 6, 8], 8), case, "F")
     assert list(sampler.state_dict())[:4] == ["mlp_0.0.weight", "mlp_0.0.bias", "mlp_0.2.weight", "mlp_0.2.bias"]
     maps, positions = [case[f"feat{i}"] for i in range(3)], [case[f"ids{i}"] for i in range(3)]
@@ -69,7 +59,7 @@ def test_patch_sampler(dtype):
 
 @BOTH
 def test_generator_and_its_taps(dtype):
-    case, exact = numbers("generator_taps", dtype), numbers("generator_taps")
+    case, exact = official.numbers("generator_taps", dtype), official.numbers("generator_taps")
     network = with_weights(resnet.Generator(4, 5, antialias=True), case, "G")
     convs, names = ["1", "4", "8"], [f"{place}.conv_block.{i}" for place in range(12, 17) for i in (1, 5)]
     expected = [f"model.{name}.{kind}" for name in (*convs, *names, "18", "22", "26") for kind in ("weight", "bias")]
@@ -85,7 +75,7 @@ def test_generator_and_its_taps(dtype):
 
 @BOTH
 def test_what_the_places_mean_without_antialias(dtype):
-    case, exact, tolerance = numbers("taps_no_antialias", dtype), numbers("taps_no_antialias"), 1e-10
+    case, exact, tolerance = official.numbers("taps_no_antialias", dtype), official.numbers("taps_no_antialias"), 1e-10
     network = with_weights(resnet.Generator(2, 8), case, "G")
     names = "tap04", "tap08_before_relu", "tap08", "tap12", "tap16"
     for name, found in zip(names, network.features(case["x"], [4, 8, 9, 12, 16]), strict=True):
@@ -97,7 +87,7 @@ def test_what_the_places_mean_without_antialias(dtype):
 @pytest.mark.parametrize("norm", [instance_norm, InstanceNorm()], ids=["function", "layer"])
 def test_instance_norm_read_by_position(norm, batch, dtype):
     name, tolerance = "instance_norm_gradient", 1e-12 if dtype == DOUBLE else 1e-5
-    case, exact = numbers(name, dtype), numbers(name)
+    case, exact = official.numbers(name, dtype), official.numbers(name)
     x = case[f"b{batch}.x"].requires_grad_(True)
     y = norm(x)
     near(y, exact[f"b{batch}.y"], tolerance)
@@ -178,7 +168,7 @@ def mistakes(case, exact, method, dtype, trap=None):
 @BOTH
 @pytest.mark.parametrize("method", ["cut", "fastcut"])
 def test_losses_and_gradients(method, dtype):
-    found = mistakes(numbers("train_step", dtype), numbers("train_step"), method, dtype)
+    found = mistakes(official.numbers("train_step", dtype), official.numbers("train_step"), method, dtype)
     assert max(found.values()) <= 1, found
 
 
@@ -189,13 +179,13 @@ TRAPS = "keys not detached", "queries and keys swapped", "positions of their own
     "method, trap", [*(("cut", trap) for trap in (*TRAPS, "identity not halved")), ("fastcut", "flip not undone")]
 )
 def test_traps_are_noticed(method, trap):
-    found = mistakes(numbers("train_step", SINGLE), numbers("train_step"), method, SINGLE, trap)
+    found = mistakes(official.numbers("train_step", SINGLE), official.numbers("train_step"), method, SINGLE, trap)
     assert max(found.values()) > 10, found
 
 
 def test_torch_s_own_instance_norm_spoils_the_gradients_at_batch_1():
     """Why the networks have a layer of their own. A torch that has repaired it skips the last line."""
-    case, exact = numbers("train_step"), numbers("train_step")
+    case, exact = official.numbers("train_step"), official.numbers("train_step")
 
     class TorchsOwn(torch.nn.Module):
         def forward(self, x):
@@ -249,10 +239,10 @@ def mistakes_of_a_step(case, exact, dtype, trap=None):
 
 @BOTH
 def test_a_training_step(dtype):
-    assert mistakes_of_a_step(numbers("train_step", dtype), numbers("train_step"), dtype) <= 1
+    assert mistakes_of_a_step(official.numbers("train_step", dtype), official.numbers("train_step"), dtype) <= 1
 
 
 @pytest.mark.parametrize("trap", ["the sampler does not learn", "the generator first"])
 def test_traps_of_a_step_are_noticed(trap):
-    case, exact = numbers("train_step"), numbers("train_step")
+    case, exact = official.numbers("train_step"), official.numbers("train_step")
     assert mistakes_of_a_step(case, exact, DOUBLE, trap) > 10

@@ -5,39 +5,19 @@ implementations as options, and each of them must miss the official numbers.
 """
 
 import random
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from official import BOTH, DOUBLE, SINGLE, Official, near, off
 from torch import nn
 
 from stlib.losses import adversarial
 from stlib.nets import patchgan, resnet
 from stlib.training import ImagePool, linear_decay
 
-FOLDER = Path(__file__).parent / "parity" / "cyclegan"
-DOUBLE, SINGLE = torch.float64, torch.float32
-BOTH = pytest.mark.parametrize("dtype", [DOUBLE, SINGLE], ids=["float64", "float32"])
+official = Official("cyclegan")
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def numbers(case, dtype=DOUBLE):
-    """The tensors of a case: integers as they are, all others in `dtype`."""
-    tensors = load_file(FOLDER / f"{case}.safetensors")
-    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
-
-
-def off(found, expected, relative=True):
-    """The largest difference, as a part of the largest entry of `expected` if `relative`."""
-    assert found.shape == expected.shape
-    scale = expected.abs().max().item() if relative else 1
-    return (found.double() - expected.double()).abs().max().item() / scale
-
-
-def near(found, expected, tolerance, relative=True):
-    assert off(found, expected, relative) <= tolerance
 
 
 def with_weights(network, case, prefix):
@@ -55,7 +35,7 @@ def with_weights(network, case, prefix):
 
 @BOTH
 def test_generator(dtype):
-    case, exact = numbers("generator", dtype), numbers("generator")
+    case, exact = official.numbers("generator", dtype), official.numbers("generator")
     network, x = with_weights(resnet.Generator(4, 2), case, "G"), case["x"].requires_grad_(True)
     y = network(x)
     near(y, exact["y"], 1e-10 if dtype == DOUBLE else 1e-5, relative=False)
@@ -74,7 +54,7 @@ def test_names_of_the_generator():
 @BOTH
 @pytest.mark.parametrize("n_layers, places", [(2, (0, 2, 5, 8)), (3, (0, 2, 5, 8, 11))])
 def test_discriminator(n_layers, places, dtype):
-    case, exact, tolerance = numbers("patchgan", dtype), numbers("patchgan"), 1e-10 if dtype == DOUBLE else 1e-5
+    case, exact, tolerance = official.case("patchgan", dtype, 1e-10, 1e-5)
     network = with_weights(patchgan.Discriminator(4, n_layers), case, f"D{n_layers}")
     assert list(network.state_dict()) == [f"model.{place}.{kind}" for place in places for kind in ("weight", "bias")]
     x = case["x"].requires_grad_(True)
@@ -91,20 +71,20 @@ LOSSES = {"lsgan": "least_squares", "vanilla": "logistic", "nonsaturating": "log
 
 
 @BOTH
-@pytest.mark.parametrize("official", LOSSES)
-def test_adversarial_losses(official, dtype):
+@pytest.mark.parametrize("named", LOSSES)
+def test_adversarial_losses(named, dtype):
     """`d_logistic` is the sum of two terms of which the CycleGAN family takes half; both hinges are plain sums."""
-    case, exact, tolerance = numbers("gan_losses", dtype), numbers("gan_losses"), 1e-13 if dtype == DOUBLE else 1e-6
+    case, exact, tolerance = official.case("gan_losses", dtype, 1e-13, 1e-6)
     real, fake = case["real"].requires_grad_(True), case["fake"].requires_grad_(True)
-    d, g = (getattr(adversarial, f"{side}_{LOSSES[official]}") for side in "dg")
-    d_loss, g_loss = d(real, fake) * (0.5 if LOSSES[official] == "logistic" else 1), g(fake)
-    near(d_loss, exact[f"{official}.d_loss"], tolerance)
-    near(g_loss, exact[f"{official}.gen"].mean(), tolerance)
+    d, g = (getattr(adversarial, f"{side}_{LOSSES[named]}") for side in "dg")
+    d_loss, g_loss = d(real, fake) * (0.5 if LOSSES[named] == "logistic" else 1), g(fake)
+    near(d_loss, exact[f"{named}.d_loss"], tolerance)
+    near(g_loss, exact[f"{named}.gen"].mean(), tolerance)
     found = dict(zip(("d_grad_real", "d_grad_fake"), torch.autograd.grad(d_loss, (real, fake)), strict=True))
     found["g_grad_fake"] = torch.autograd.grad(g_loss, fake)[0]
     for name, gradient in found.items():
-        if f"{official}.{name}" in exact:
-            near(gradient, exact[f"{official}.{name}"], tolerance)
+        if f"{named}.{name}" in exact:
+            near(gradient, exact[f"{named}.{name}"], tolerance)
 
 
 @pytest.fixture
@@ -124,7 +104,7 @@ def tagged(numbers):
 
 
 def test_image_pool(draws):
-    case, at = numbers("image_pool"), 0
+    case, at = official.numbers("image_pool"), 0
     uniform, index = iter(case["u"].tolist()), iter(case["index"].tolist())
     draws(lambda: next(uniform), lambda: next(index))
     pool, returned = ImagePool(4), []
@@ -139,7 +119,7 @@ def test_image_pool(draws):
 @pytest.mark.parametrize("batch", [1, 4, 7])
 def test_image_pool_with_python_s_numbers(draws, batch):
     """Also in batches, whose pictures are drawn one after the other."""
-    case = numbers("image_pool")
+    case = official.numbers("image_pool")
     of_python = random.Random(int(case["python_seed"]))
     draws(lambda: of_python.uniform(0, 1), lambda: of_python.randint(0, 3))
     pool, returned = ImagePool(4), []
@@ -149,7 +129,7 @@ def test_image_pool_with_python_s_numbers(draws, batch):
 
 
 def test_learning_rates():
-    exact, weight = numbers("lr_schedule")["lr"], nn.Parameter(torch.zeros(1))
+    exact, weight = official.numbers("lr_schedule")["lr"], nn.Parameter(torch.zeros(1))
     optimizer, found = torch.optim.Adam([weight], 2e-4), []
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: linear_decay(epoch, 100, 100))
     for _ in range(200):
@@ -235,7 +215,7 @@ def mistakes(case, exact, dtype, trap=None):
 
 @BOTH
 def test_two_training_steps(dtype):
-    case, exact = numbers("train_step", dtype), numbers("train_step")
+    case, exact = official.numbers("train_step", dtype), official.numbers("train_step")
     near(networks(case).G_A(case["real_A"])[..., ::2, ::2], exact["fake_B"], 1e-9 if dtype == DOUBLE else 1e-4)
     found = mistakes(case, exact, dtype)
     assert max(found.values()) <= 1, found
@@ -246,5 +226,5 @@ TRAPS = "targets", "identity weight", "identity of the own domain", "no identity
 
 @pytest.mark.parametrize("trap", [*TRAPS, "no half", "sigmoid"])
 def test_traps_of_the_step_are_noticed(trap):
-    found = mistakes(numbers("train_step", SINGLE), numbers("train_step"), SINGLE, trap)
+    found = mistakes(official.numbers("train_step", SINGLE), official.numbers("train_step"), SINGLE, trap)
     assert max(found.values()) > 10, found

@@ -1,33 +1,17 @@
 """Against numbers computed with the official implementation (tests/parity/stylegan2; sources in its README)."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from official import BOTH, DOUBLE, Official, near
 
 from stlib.losses import adversarial
 from stlib.nets import stylegan2
 from stlib.nets.convolutions import fir_kernel, resample
 
-FOLDER = Path(__file__).parent / "parity" / "stylegan2"
-DOUBLE, SINGLE = torch.float64, torch.float32
-BOTH = pytest.mark.parametrize("dtype", [DOUBLE, SINGLE], ids=["float64", "float32"])
+official = Official("stylegan2")
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def numbers(case, dtype=DOUBLE):
-    """The tensors of a case: integers as they are, all others in `dtype`."""
-    tensors = load_file(FOLDER / f"{case}.safetensors")
-    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in tensors.items()}
-
-
-def near(found, expected, tolerance, relative=True):
-    """`found` is within `tolerance` of `expected`, of its largest entry if `relative`."""
-    assert found.shape == expected.shape
-    scale = expected.abs().max().item() if relative else 1
-    assert (found.double() - expected.double()).abs().max().item() <= tolerance * scale
 
 
 def with_weights(network, case, prefix):
@@ -47,7 +31,7 @@ def gradients(output, named, names):
 
 @pytest.mark.parametrize("size", [64, 256, 1024])
 def test_keys_shapes_and_counts_of_the_public_checkpoints(size):
-    expected = json.loads((FOLDER / f"state_dict_{size}.json").read_text())
+    expected = json.loads((official.folder / f"state_dict_{size}.json").read_text())
     with torch.device("meta"):
         networks = {"generator": stylegan2.Generator(size), "discriminator": stylegan2.Discriminator(size)}
     for name, network in networks.items():
@@ -62,7 +46,7 @@ def test_keys_shapes_and_counts_of_the_public_checkpoints(size):
 
 @pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256, 512, 1024])
 def test_which_latent_drives_which_layer(size):
-    case = numbers("latent_index_map")
+    case = official.numbers("latent_index_map")
     network = stylegan2.Generator(size, 4, 1, {2**i: 1 for i in range(2, 11)}).eval()
     _, n_latent, layers = next(row.tolist() for row in case["n_latent"] if row[0] == size)
     assert (network.n_latent, len(network.noise_sizes())) == (n_latent, layers)
@@ -87,7 +71,7 @@ def test_which_latent_drives_which_layer(size):
 
 @BOTH
 def test_mapping(dtype):
-    case, exact, tolerance = numbers("mapping", dtype), numbers("mapping"), 1e-12 if dtype == DOUBLE else 1e-5
+    case, exact, tolerance = official.case("mapping", dtype, 1e-12, 1e-5)
     network = stylegan2.Generator(8, 16, 8, {4: 1, 8: 1}).to(dtype)
     weights = {name[len("M/style.") :]: t for name, t in case.items() if name.startswith("M/")}
     network.style.load_state_dict(weights)
@@ -106,7 +90,7 @@ def test_mapping(dtype):
 @BOTH
 @pytest.mark.parametrize("taps", ["sym", "asym"])
 def test_fir_filters(taps, dtype):
-    case, exact, tolerance = numbers("fir", dtype), numbers("fir"), 1e-14 if dtype == DOUBLE else 1e-6
+    case, exact, tolerance = official.case("fir", dtype, 1e-14, 1e-6)
     x = case["x"].requires_grad_(True)
     kernel = fir_kernel(case[f"{taps}.taps"].tolist()).to(dtype)
     near(kernel, exact[f"{taps}.kernel"], tolerance)
@@ -122,15 +106,15 @@ def test_fir_filters(taps, dtype):
 
 @BOTH
 def test_fir_filter_of_any_shape(dtype):
-    case = numbers("fir", dtype)
+    case = official.numbers("fir", dtype)
     found = resample(case["x"], case["general.kernel"], up=(2, 3), down=(3, 2), pad=((-1, 3), (2, -1)))
-    near(found, numbers("fir")["general.out"], 1e-14 if dtype == DOUBLE else 1e-6)
+    near(found, official.numbers("fir")["general.out"], 1e-14 if dtype == DOUBLE else 1e-6)
 
 
 @BOTH
 @pytest.mark.parametrize("name", ["conv3", "conv3_nodemod", "conv1_nodemod", "up", "up_asym"])
 def test_modulated_convolution(name, dtype):
-    case, exact = numbers("modulated_conv", dtype), numbers("modulated_conv")
+    case, exact = official.numbers("modulated_conv", dtype), official.numbers("modulated_conv")
     layer = stylegan2.ModulatedConv(5, 4, 1 if name.startswith("conv1") else 3, 6, upsample=name.startswith("up"))
     layer = with_weights(layer, case, name)
     inputs = {"x": case["x"].requires_grad_(True), "latent": case["latent"].requires_grad_(True)}
@@ -147,7 +131,7 @@ def test_modulated_convolution(name, dtype):
 @BOTH
 @pytest.mark.parametrize("batch", [8, 12, 4, 2, 1])
 def test_minibatch_std(batch, dtype):
-    case, exact = numbers("minibatch_std", dtype), numbers("minibatch_std")
+    case, exact = official.numbers("minibatch_std", dtype), official.numbers("minibatch_std")
     x = case[f"b{batch}.x"].requires_grad_(True)
     std = stylegan2.minibatch_std(x)
     near(std, exact[f"b{batch}.std"], 1e-13 if dtype == DOUBLE else 1e-5)
@@ -165,7 +149,7 @@ def generator_16(case):
 
 @BOTH
 def test_pictures_of_the_generator(dtype):
-    case, exact, tolerance = numbers("generator", dtype), numbers("generator"), 1e-11 if dtype == DOUBLE else 2e-5
+    case, exact, tolerance = official.case("generator", dtype, 1e-11, 2e-5)
     network = generator_16(case)
     z, z2, w, mean = (case[name] for name in ("z", "z2", "w", "wbar"))
     maps = [case[f"noise.{j}"] for j in range(5)]
@@ -187,7 +171,7 @@ def test_pictures_of_the_generator(dtype):
 
 @BOTH
 def test_maps_and_gradients_of_the_generator(dtype):
-    case, exact, tolerance = numbers("generator", dtype), numbers("generator"), 1e-11 if dtype == DOUBLE else 2e-5
+    case, exact, tolerance = official.case("generator", dtype, 1e-11, 2e-5)
     network, wplus = generator_16(case), case["wplus"].requires_grad_(True)
     for number, found in enumerate(network.activations(wplus)):
         near(found[..., ::2, ::2] if number > 2 else found, exact[f"act.{number}"], tolerance)
@@ -213,11 +197,7 @@ def test_maps_and_gradients_of_the_generator(dtype):
 
 @BOTH
 def test_discriminator(dtype):
-    case, exact, tolerance = (
-        numbers("discriminator", dtype),
-        numbers("discriminator"),
-        1e-11 if dtype == DOUBLE else 1e-5,
-    )
+    case, exact, tolerance = official.case("discriminator", dtype, 1e-11, 1e-5)
     network = with_weights(stylegan2.Discriminator(16, {4: 10, 8: 8, 16: 6}), case, "D")
     x = case["x"].requires_grad_(True)
     logits = network(x)
@@ -240,11 +220,7 @@ def test_discriminator(dtype):
 
 @BOTH
 def test_logistic_losses(dtype):
-    case, exact, tolerance = (
-        numbers("logistic_losses", dtype),
-        numbers("logistic_losses"),
-        1e-8 if dtype == DOUBLE else 1e-6,
-    )
+    case, exact, tolerance = official.case("logistic_losses", dtype, 1e-8, 1e-6)
     real, fake = case["real"].requires_grad_(True), case["fake"].requires_grad_(True)
     d_loss, g_loss = adversarial.d_logistic(real, fake), adversarial.g_logistic(fake)
     near(d_loss, exact["d_loss"], tolerance)
@@ -263,11 +239,7 @@ def networks_8(case, dim, layers, widths):
 
 @BOTH
 def test_r1(dtype):
-    case, exact, tolerance = (
-        numbers("r1_path_length", dtype),
-        numbers("r1_path_length"),
-        1e-9 if dtype == DOUBLE else 1e-3,
-    )
+    case, exact, tolerance = official.case("r1_path_length", dtype, 1e-9, 1e-3)
     _, network = networks_8(case, 8, 2, {4: 7, 8: 6})
     x = case["r1.x"].requires_grad_(True)
     logits = network(x)
@@ -284,11 +256,7 @@ def test_r1(dtype):
 @BOTH
 @pytest.mark.parametrize("part", ["path0", "path1"])
 def test_path_length(part, dtype):
-    case, exact, tolerance = (
-        numbers("r1_path_length", dtype),
-        numbers("r1_path_length"),
-        1e-9 if dtype == DOUBLE else 1e-3,
-    )
+    case, exact, tolerance = official.case("r1_path_length", dtype, 1e-9, 1e-3)
     network, _ = networks_8(case, 8, 2, {4: 7, 8: 6})
     w = network.mix(network.mapping(case["path.z"]), network.mapping(case["path.z2"]), 2)
     pictures = network(w=w, noise="fixed")
@@ -313,7 +281,7 @@ def test_path_length(part, dtype):
 
 @BOTH
 def test_adam_with_the_lazy_correction(dtype):
-    case, exact = numbers("lazy_adam", dtype), numbers("lazy_adam")
+    case, exact = official.numbers("lazy_adam", dtype), official.numbers("lazy_adam")
     for lr, n, _, corrected, beta1, beta2 in exact["settings"].tolist():
         found = adversarial.lazy_adam(lr, round(n)) if n else {"lr": lr, "betas": (0.0, 0.99)}
         assert found["lr"] == pytest.approx(corrected, rel=1e-14)
@@ -330,7 +298,7 @@ def test_adam_with_the_lazy_correction(dtype):
 @BOTH
 def test_three_training_iterations(dtype):
     """The order of the steps, and that everything above works together: losses, optimiser and weights after it all."""
-    case, exact = numbers("train_iterations", dtype), numbers("train_iterations")
+    case, exact = official.numbers("train_iterations", dtype), official.numbers("train_iterations")
     of_losses, of_weights = (1e-9, 1e-9) if dtype == DOUBLE else (1e-4, 1e-3)
     G, D = networks_8(case, 8, 2, {4: 6, 8: 5})
     averaged, every, beta = networks_8(case, 8, 2, {4: 6, 8: 5})[0].requires_grad_(False), 2, 0.5 ** (32 / 10000)
