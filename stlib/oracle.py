@@ -89,7 +89,8 @@ class Oracle(nn.Module):
         if family not in world.FAMILIES:
             raise ValueError(f"The oracle reads {' and '.join(world.FAMILIES)}; got {family!r}.")
         if not (pictures.min() >= -1e-3 and pictures.max() <= 1 + 1e-3):
-            raise ValueError(f"The oracle reads pictures in [0, 1]; these reach to {float(pictures.max()):.3g}.")
+            low, high = pictures.min().item(), pictures.max().item()
+            raise ValueError(f"The oracle reads pictures in [0, 1]; these reach from {low:.3g} to {high:.3g}.")
         parts = [self(resized(part)) for part in pictures.detach().float().split(256)]
         raw = {name: torch.cat([part[name] for part in parts]).float() for name in (family, "style")}
         values, choices = {}, {}

@@ -570,3 +570,9 @@ def test_spread_refuses_what_it_cannot_tell():
     with pytest.raises(metrics.MetricError, match="two pictures"):
         metrics.spread(alone, alone, [height])
     assert metrics.spread(flat, reading, [height]) == {"height": 0.0}
+
+
+def test_a_task_that_is_not_there_is_told_with_those_like_it():
+    with pytest.raises(metrics.MetricError, match=r"no task 'portraits photo->sketsch'; there are 32, .*photo->sketch"):
+        metrics.TASKS["portraits photo->sketsch"]
+    assert "nothing" not in metrics.TASKS and metrics.TASKS.get("nothing") is None

@@ -138,7 +138,7 @@ def test_an_unknown_family_or_style_is_a_sentence(blind, pictures):
         blind.read(pictures, "cats")
     with pytest.raises(ValueError, match=r"reads portraits and landscapes; got 'cats'\."):
         oracle.carried("cats", "ink")
-    with pytest.raises(ValueError, match=r"reads pictures in \[0, 1\]; these reach to 255\."):
+    with pytest.raises(ValueError, match=r"reads pictures in \[0, 1\]; these reach from 0 to 255\."):
         blind.read(torch.full((1, 3, 64, 64), 255.0), "portraits")
     with pytest.raises(ValueError, match=r"has no style 'fresco'; it has: photo, .*, line\."):
         oracle.carried("portraits", "fresco")

@@ -113,3 +113,19 @@ def test_the_saved_pair_is_a_public_checkpoint(tmp_path):
         made = G(z, noise="fixed")
         torch.testing.assert_close(both.generator(z, noise="fixed"), made)
         torch.testing.assert_close(both.discriminator(made), D(made))
+
+
+def test_an_impossible_size_is_told_before_anything_is_rendered(cache, monkeypatch):
+    monkeypatch.setattr(recipe.datasets, "fixed", lambda *_: pytest.fail("it rendered first"))
+    with pytest.raises(zoo.ZooError, match="power of two from 8 on, not 50"):
+        recipe.publish("portraits_for_a_test", size=50, steps=1, device="cpu")
+
+
+def test_a_network_that_nobody_has_trained_yet_says_how_to(tmp_path):
+    with pytest.raises(zoo.ZooError, match="run `python -m stlib.zoo train stylegan2_portraits`"):
+        zoo.record("stylegan2_portraits", tmp_path)
+
+
+def test_latents_of_another_length_are_told(cache):
+    with pytest.raises(ValueError, match=r"z of the shape \(B, 128\), not \(2, 5\)"):
+        recipe.networks()[0](torch.randn(2, 5))

@@ -1,5 +1,6 @@
 """One call for a chapter's table: named tasks, fixed contents, all scores, rows for `stlib.results`."""
 
+import difflib
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -47,6 +48,16 @@ class Task:
         return world.render(self.contents(count, block=2, device=device), self.style, size)
 
 
+class Tasks(dict):
+    """Tasks by name; one that is not there is told in a sentence."""
+
+    def __missing__(self, name):
+        near = difflib.get_close_matches(str(name), self, 3, 0.3)
+        raise MetricError(
+            f"There is no task {name!r}; there are {len(self)}, such as: {', '.join(near or [*self][:3])}."
+        )
+
+
 def tasks():
     """All tasks by name: for each family "portraits photo->sketch", "portraits in photo", "portraits beard=1"."""
     made = []
@@ -58,7 +69,7 @@ def tasks():
         for factor, value in EDITS.get(family, {}).items():
             label = f"{family} {factor}={value if isinstance(value, str) else format(value, 'g')}"
             made.append(Task(label, "edit", family, "photo", source="photo", factor=factor, value=value))
-    return {task.name: task for task in made}
+    return Tasks((task.name, task) for task in made)
 
 
 TASKS = tasks()

@@ -214,7 +214,9 @@ class Generator(nn.Module):
         return [torch.randn(batch, 1, side, side, **draw) for side in self.noise_sizes()]
 
     def mapping(self, z):
-        """w (B, style_dim) of latents z (B, style_dim), which are first normalised."""
+        """w (B, style_dim) of latents z (B, style_dim), first normalised. Raises ValueError on other shapes."""
+        if z.ndim != 2 or z.shape[1] != self.style_dim:
+            raise ValueError(f"This generator takes z of the shape (B, {self.style_dim}), not {tuple(z.shape)}.")
         with without_autocast(z):
             return self.style(z.to(self.input.input.dtype))
 

@@ -76,6 +76,8 @@ def record(name, folder=FOLDER):
     chapter's notebook tagged `zoo`, or of the script. Raises ZooError for an unknown name and for a damaged record.
     """
     known = names(folder)
+    if name not in known and name in RECIPES:
+        raise ZooError(f"{name!r} has not been trained here: run `python -m stlib.zoo train {name}`.")
     if name not in known:
         raise ZooError(f"There is no network {name!r} in the zoo; there are: {', '.join(known) or 'none yet'}.")
     try:

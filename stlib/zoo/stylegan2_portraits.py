@@ -114,9 +114,12 @@ def publish(name, size=64, minutes=None, steps=None, seed=0, resume=False, devic
     """Train the two networks, measure the generator as it is saved, and write both to the zoo in one file."""
     if minutes is None and steps is None:
         minutes = 20
-    pictures = datasets.fixed("portraits", "photo", PLAN["pictures"], size)
     runtime.seed(seed)
-    G, D = networks(size)
+    try:
+        G, D = networks(size)
+    except ValueError as error:
+        raise zoo.ZooError(str(error)) from None
+    pictures = datasets.fixed("portraits", "photo", PLAN["pictures"], size)
     mean = torch.nn.Module()  # what is neither a network nor an optimiser, but kept as they are
     mean.register_buffer("path", torch.zeros(()))
     optimizers = {
