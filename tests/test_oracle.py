@@ -9,7 +9,7 @@ from torch import nn
 from stlib import oracle, training, world, zoo
 from stlib.oracle import Oracle, Reading, score
 from stlib.world import factors
-from stlib.zoo import judges
+from stlib.zoo import judges, strangers
 from stlib.zoo.__main__ import main
 
 OTHER = len(world.STYLES)  # the class number of what is not of this world
@@ -281,7 +281,7 @@ def test_all_twelve_kinds_of_other_pictures_are_made(monkeypatch):
 
     monkeypatch.setattr(torch, "randint", in_turn)
     torch.manual_seed(0)
-    made = judges.not_of_this_world(x, torch.ones(len(x), dtype=torch.int64))
+    made = strangers.not_of_this_world(x, torch.ones(len(x), dtype=torch.int64))
     assert asked and made.shape == x.shape and made.isfinite().all() and made.min() >= 0 and made.max() <= 1
     assert ((made - x).abs().mean(dim=(1, 2, 3)) > 0.02).all()
     assert (torch.cdist(made.flatten(1), made.flatten(1)) + torch.eye(len(x)) > 0.5).all()  # no two are alike
@@ -292,7 +292,7 @@ def test_the_kinds_of_other_pictures_are_seeded():
     made = []
     for _ in range(2):
         torch.manual_seed(3)
-        made.append(judges.not_of_this_world(x, style))
+        made.append(strangers.not_of_this_world(x, style))
     assert torch.equal(*made)
 
 
@@ -486,7 +486,7 @@ def test_it_knows_what_is_not_of_this_world(judge, measured, family):
     torch.manual_seed(6)
     style = torch.arange(len(contents)) % OTHER
     x = torch.cat([world.render(contents[i], world.STYLES[style[i]], 64) for i in range(len(contents))])
-    seen = judge.read(judges.not_of_this_world(x, style), family).style.argmax(dim=1)
+    seen = judge.read(strangers.not_of_this_world(x, style), family).style.argmax(dim=1)
     assert (seen == OTHER).float().mean() >= 0.9
 
 

@@ -50,8 +50,8 @@ class Recipe:
 
 
 RECIPES = {
-    "oracle": Recipe("stlib.zoo.judges"),
-    "worldnet": Recipe("stlib.zoo.judges"),
+    "oracle": Recipe("stlib.zoo.judges", ("world", "zoo/strangers.py")),
+    "worldnet": Recipe("stlib.zoo.judges", ("world", "zoo/strangers.py")),
     "stylegan2_portraits": Recipe(
         "stlib.zoo.stylegan2_portraits",
         ("world", "nets/stylegan2.py", "nets/convolutions.py", "losses/adversarial.py"),
