@@ -17,9 +17,9 @@ from stlib.world import datasets
 WIDTHS = {4: 96, 8: 96, 16: 96, 32: 64, 64: 32}
 PLAN = {
     "pictures": 40_000,  # rendered once
-    "batch": 32,
+    "batch": 16,
     "rate": 0.002,
-    "gamma": 0.5,  # of R1; .0002 size^2 / batch would be 0.03, and 10 is for 256 pixels and more
+    "gamma": 0.2,  # of R1; .0002 size^2 / batch would be 0.05, and 10 is for 256 pixels and more
     "r1_every": 16,
     "path_weight": 2.0,
     "path_every": 8,
