@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from stlib import training, zoo
+from stlib import images, metrics, oracle, training, world, zoo
 from stlib.nets import stylegan2
 from stlib.zoo import stylegan2_portraits as recipe
 
@@ -129,3 +129,55 @@ def test_a_network_that_nobody_has_trained_yet_says_how_to(tmp_path):
 def test_latents_of_another_length_are_told(cache):
     with pytest.raises(ValueError, match=r"z of the shape \(B, 128\), not \(2, 5\)"):
         recipe.networks()[0](torch.randn(2, 5))
+
+
+# The shipped network --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return recipe.load("cpu")
+
+
+def test_the_shipped_file_is_a_public_checkpoint(shipped):
+    G, D = shipped
+    about = zoo.record("stylegan2_portraits")
+    both = stylegan2.load_public(zoo.FOLDER / f"stylegan2_portraits.{about['sha256'][:12]}.safetensors")
+    z = torch.randn(4, G.style_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        made = G(z, noise="fixed")
+        torch.testing.assert_close(both.generator.eval()(z, noise="fixed"), made)
+        torch.testing.assert_close(both.discriminator.eval()(made), D(made))
+
+
+def test_the_shipped_generator_is_as_good_as_its_record_says(shipped):
+    """On other latents, and fewer: the share that the oracle calls photographs, and the spread of the factors."""
+    told = zoo.record("stylegan2_portraits")["training"]
+    made = recipe.sampled(shipped[0], 128, seed=404)
+    judge = oracle.load("cpu")
+    reading = judge.read(made, "portraits")
+    share = (reading.style.argmax(dim=1) == world.STYLES.index("photo")).float().mean().item()
+    assert abs(share - told["called photo"]) < 0.06
+    contents = world.sample("portraits", range(2_900_000, 2_900_128))
+    true = judge.read(world.render(contents, "photo", 64), "portraits")
+    counted = [f for f in contents.factors if f.name in told["spread"]]
+    found = metrics.spread(reading, true, counted)
+    assert all(abs(found[name] - value) < 0.3 for name, value in told["spread"].items())
+    mean = sum(found.values()) / len(found)
+    assert mean == pytest.approx(sum(told["spread"].values()) / len(found), abs=0.08)
+
+
+def test_its_card_shows_what_it_draws(shipped):
+    """The sheet is of the shipped weights and of latents that nobody chose."""
+    shown = images.read(zoo.sheet("stylegan2_portraits"))[0]
+    drawn = recipe.sheet(shipped[0])
+    assert shown.shape == drawn.shape == (3, 512, 512)
+    assert (shown - drawn).abs().mean() < 0.02  # of JPEG
+
+
+def test_its_latents_matter_and_truncation_narrows_them(shipped):
+    G, _ = shipped
+    z = torch.randn(16, G.style_dim, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        wide, narrow = (G(z, truncation=psi, noise="fixed").std(dim=0).mean() for psi in (1.0, 0.4))
+    assert wide > 0.05 and narrow < 0.8 * wide

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from stlib import chapters, training, zoo
+from stlib import chapters, images, training, zoo
 from stlib.zoo import cards
 from stlib.zoo.__main__ import main
 
@@ -216,6 +216,17 @@ def test_a_kill_at_any_step_leaves_the_old_pair_or_the_new_one(folder, monkeypat
     assert seen == [False, False, False, False, True]
     kill_at(6)
     assert weights(folder).exists(), "there is more than one file of weights"
+
+
+def test_the_picture_of_a_network_comes_and_goes_with_its_weights(folder):
+    assert zoo.sheet("toy_net", folder) is None
+    zoo.save("toy_net", toy(1), **ABOUT, sheet=torch.full((3, 8, 16), 0.5), folder=folder)
+    shown = zoo.sheet("toy_net", folder)
+    assert shown.stem == weights(folder).stem and images.read(shown).shape == (1, 3, 8, 16)
+    assert f"(/stlib/zoo/weights/{shown.name})" in "\n".join(cards.card("toy_net", folder))
+    zoo.save("toy_net", toy(2), **ABOUT, folder=folder)
+    assert zoo.sheet("toy_net", folder) is None and len(list(folder.iterdir())) == 2
+    assert "![" not in "\n".join(cards.card("toy_net", folder))
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

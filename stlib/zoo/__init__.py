@@ -2,7 +2,8 @@
 
 A network is a pair of files in `stlib/zoo/weights`: NAME.json, the record of its training, and its state dict in half
 precision, NAME.HASH.safetensors, where HASH is the beginning of its SHA-256. The record names the weights that belong
-to it and is replaced in one step after they are written: a kill while saving leaves the old pair or the new one.
+to it and is replaced in one step after they are written: a kill while saving leaves the old pair or the new one. What a
+generator draws may lie beside its weights as a picture, NAME.HASH.jpg, for its card.
 `python -m stlib.zoo list` shows what is there, `verify` checks it, `card NAME` tells of it, `train NAME` makes it anew.
 
 A network is made by a chapter, in its cells tagged `zoo`, or by a script of this folder, a recipe (`RECIPES`).
@@ -87,19 +88,19 @@ def record(name, folder=FOLDER):
     return _complete(about)
 
 
-def save(name, module, *, chapter, description, settings, training, folder=FOLDER):
+def save(name, module, *, chapter, description, settings, training, sheet=None, folder=FOLDER):
     """Write the weights of `module` and the record of their training, in place of an earlier pair; return the record.
 
     Floating-point tensors are rounded to float16, which keeps 11 significant bits: measure on what `load` returns.
     `settings` (a dict, or what `runtime.settings` returns) is what the network was trained with, `training` (a dict)
     what the run measured: scalar tensors are written as numbers, what JSON does not know as text. `chapter` is the
-    chapter's name, or that of the script of a recipe.
+    chapter's name, or that of the script of a recipe; `sheet` a picture (3, H, W) in [0, 1] for the network's card.
     Raises ZooError, and writes nothing, for a name that is not made of a-z, 0-9 and _, for an empty entry of the
     record, a value that is not finite or exceeds 65504, and a chapter without a cell tagged `zoo`.
     """
     from safetensors.torch import save as pack
 
-    from stlib import runtime
+    from stlib import images, runtime
 
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ZooError(f"{name!r} cannot be the name of a network: use a-z, 0-9 and _ only.")
@@ -126,9 +127,11 @@ def save(name, module, *, chapter, description, settings, training, folder=FOLDE
     path.parent.mkdir(parents=True, exist_ok=True)
     part.write_bytes(data)
     os.replace(part, path)  # beside the old weights, which the old record still names
+    if sheet is not None:
+        images.write(sheet, path.with_suffix(".jpg"))
     chapters.write_text(path.parent / f"{name}.json", text)  # from here on the new pair counts
-    for other in path.parent.glob(f"{name}.*.safetensors"):
-        if other != path:
+    for other in path.parent.glob(f"{name}.*.*"):
+        if other.stem != path.stem:
             other.unlink()
     return json.loads(text)
 
@@ -184,6 +187,12 @@ def problems(name, folder=FOLDER):
     except LookupError as error:
         found.append(str(error))
     return found
+
+
+def sheet(name, folder=FOLDER):
+    """The path of the picture for a network's card, or None where it has none. Raises ZooError for an unknown name."""
+    path = _path(record(name, folder), folder).with_suffix(".jpg")
+    return path if path.is_file() else None
 
 
 def _home(about):

@@ -10,11 +10,15 @@ from stlib import zoo
 
 @dataclass(frozen=True)
 class Words:
-    """What a card says beside the record: the data, the lines of Python that load the network, its known limits."""
+    """What a card says beside the record: the data, the lines of Python that load the network, its known limits.
+
+    `shows` says what is to be seen in the picture beside the weights, by someone who has looked at it.
+    """
 
     data: str
     load: str
     limits: str
+    shows: str = ""
 
 
 WORDS = {
@@ -80,6 +84,8 @@ def card(name, folder=zoo.FOLDER):
     again = name if script else about["chapter"]
     load = words.load or f'from stlib import zoo\n\nzoo.load("{name}", module)'
     lines += ["", "```python", *load.splitlines(), "```", "", "```bash", f"python -m stlib.zoo train {again}", "```"]
+    if sheet := zoo.sheet(name, folder):
+        lines[1:1] = ["", f"![{words.shows}](/stlib/zoo/weights/{sheet.name})"]
     return [*lines, "", "```text", f"code     {about['code_hash']}", f"SHA-256  {about['sha256']}", "```"]
 
 

@@ -71,9 +71,9 @@ def step(run, G, D, real, mean):
     return losses
 
 
-def sheet(run):
-    """64 pictures of the averaged generator, of the same latents each time: (3, 8 size, 8 size) in [0, 1]."""
-    made = sampled(run.averages["G"].module, 64)
+def sheet(G):
+    """The pictures of the first 64 latents of seed 0, whatever they are: (3, 8 size, 8 size) in [0, 1]."""
+    made = sampled(G, 64)
     return torch.cat([torch.cat([*row], dim=2) for row in made.split(8)], dim=1)
 
 
@@ -129,7 +129,8 @@ def publish(name, size=64, minutes=None, steps=None, seed=0, resume=False, devic
     run = training.Run(
         name, {"G": G, "D": D, "mean": mean}, optimizers, batch=PLAN["batch"],
         averages={"G": training.EMA(G, PLAN["half_life"], PLAN["ramp"])}, seed=seed, steps=steps, minutes=minutes,
-        device=device, fast=True, resume=resume, settings=PLAN | {"size": size}, sheet=sheet,
+        device=device, fast=True, resume=resume, settings=PLAN | {"size": size},
+        sheet=lambda run: sheet(run.averages["G"].module),
     )  # fmt: skip
     for _, index in zip(run, pictures.indices(PLAN["batch"], seed, skip=run.step), strict=False):
         real = pictures.pictures[run.share(index)].to(run.device).float() / 127.5 - 1
@@ -140,7 +141,7 @@ def publish(name, size=64, minutes=None, steps=None, seed=0, resume=False, devic
         zoo.save(
             name, both, chapter="stylegan2_portraits", settings=PLAN | {"size": size, "widths": str(WIDTHS)},
             description="draws portraits of the world as photographs: a StyleGAN2 generator, and its discriminator",
-            training=run.facts() | measured(both["g_ema"]),
+            training=run.facts() | measured(both["g_ema"]), sheet=sheet(both["g_ema"]),
         )  # fmt: skip
 
 
