@@ -575,7 +575,8 @@ HELD |= {
     ("memorisation at 600", arm): v for arm, v in {"10": [0.8, 0.7, 0.8], "50": [0.9] * 3, "500": [1.0] * 3}.items()
 }
 HELD |= {("diversity at 600", arm): v for arm, v in {"10": [0.7, 0.6, 0.7], "50": [0.8] * 3, "500": [0.9] * 3}.items()}
-HELD |= {("memorisation at 2000", "10"): [0.4], ("diversity at 2000", "10"): [0.6]}
+HELD |= {("copies at 2000", "10"): [0.6], ("copies at 2000", "10 frozen"): [0.4], ("copies at 2000", "500"): [0.02]}
+HELD |= {("diversity at 2000", arm): [0.9] for arm in ("10", "10 frozen", "500")}
 HELD |= {
     (f"R2 {name}", code): values
     for name, table in {
@@ -604,18 +605,20 @@ def test_c04_holds_and_turns_with_swapped_arms(chapter):
     ):
         for swap in (("10", "500"), ("10", "50"), ("50", "500")):
             assert not chapter.c04_parts(table(swap, only))[part], (swap, only)
+    turned = chapter.c04_parts(table(("10", "500"), "copies"))
+    assert not turned["10 pictures: memorises"] and not turned["500 pictures: neither"]
 
 
 @pytest.mark.parametrize(
     "changes, mark",
     [
         ({("style of the source", ""): [0.0]}, "fails"),
-        ({("memorisation at 2000", "10"): [0.9]}, "depends"),
-        ({("memorisation at 2000", "10"): [0.9], ("diversity at 2000", "10"): [0.3]}, "holds"),
-        ({("memorisation at 600", "500"): [0.4, 1.0, 1.0]}, "depends"),
+        ({("copies at 2000", "10"): [0.3]}, "depends"),
+        ({("copies at 2000", "10"): [0.3], ("diversity at 2000", "10"): [0.3]}, "holds"),
+        ({("copies at 2000", "500"): [0.2]}, "depends"),
+        ({("diversity at 2000", "500"): [0.4]}, "depends"),
         (
-            {("memorisation at 2000", "10"): [0.9]}
-            | {(f"{n} at 600", "50"): [0.1, 2, 2] for n in ("memorisation", "diversity")},
+            {("copies at 2000", "10"): [0.3]} | {(f"{n} at 600", "50"): [9] * 3 for n in ("memorisation", "diversity")},
             "fails",
         ),
     ],
