@@ -16,9 +16,9 @@ MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
         'distance(fake_b, a),\n        "identity_A": weights["identity"] * distance(fake_a, b)',
     ),
     "still": ('run.descend("D", sum(judged.values()))', "pass"),
-    "no_cycle": ("* distance(n.G_BA(fake_b), a)", "* distance(n.G_BA(fake_b), a).detach()"),
+    "no_cycle": ("* distance(back_a, a)", "* distance(back_a, a).detach()"),
 }
-ALSO = {"no_cycle": ("* distance(n.G_AB(fake_a), b)", "* distance(n.G_AB(fake_a), b).detach()")}  # in both ways
+ALSO = {"no_cycle": ("* distance(back_b, b)", "* distance(back_b, b).detach()")}  # in both ways
 PLAN = dict(size=32, width=8, blocks=2, critic=16, layers=1, batch=1, rate=5e-4, pool=50, steps=600, half_life=200)
 WEIGHTS = dict(cycle=10.0, identity=5.0)
 

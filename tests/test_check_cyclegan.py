@@ -139,8 +139,8 @@ HIDDEN = {
     "right": [code(), one_by_one],
     "the sign": code(finish=lambda clean, spoilt: (spoilt - clean).mean()),
     "you rounded the photographs": lambda to_b, to_a, x: (
-        (metrics.psnr(to_a(to_b(x)), x) - metrics.psnr(to_a(to_b(levels(x))), x)).mean()
-    ),
+        metrics.psnr(to_a(to_b(x)), x) - metrics.psnr(to_a(to_b(levels(x))), x)
+    ).mean(),
     "you took 6 levels": code(lambda y: levels(y, 5)),
     "65 levels": code(lambda y: levels(y, 64)),
     "that is 8 bits": code(lambda y: levels(y, 255)),

@@ -88,7 +88,9 @@ def cycle(answer):
                 raise Wrong(f"{saying}.")
         raise Wrong("the number is not that of the two ways: try it with functions that change nothing, where it is 0.")
     if not torch.is_tensor(result) or not result.requires_grad:
-        raise Wrong("right, but nothing can be learnt from it: return the tensor itself, not a number or a detached one.")
+        raise Wrong(
+            "right, but nothing can be learnt from it: return the tensor itself, not a number or a detached one."
+        )
     wanted = torch.autograd.grad((back_a - a).abs().mean() + (back_b - b).abs().mean(), knobs)
     given = torch.autograd.grad(result, knobs, allow_unused=True)
     if any(g is None or not _close(g.item(), w.item()) for g, w in zip(given, wanted, strict=True)):
