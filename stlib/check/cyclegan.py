@@ -207,11 +207,20 @@ def hidden_code(answer):
         (loss(_levels(drawing, 255)), "that is 8 bits, what a file keeps: 6 bits are asked for"),
         (loss(_levels(drawing, 63, torch.floor)), "you cut off instead of rounding: that also darkens the drawing"),
         (pooled[0] - pooled[1], "you averaged the squared errors over all pictures first: take each picture's PSNR"),
-        (_psnr(spoilt, photos).mean().item(), "that is the PSNR through the rounded drawing: subtract it from the clean one"),
+        (
+            _psnr(spoilt, photos).mean().item(),
+            "that is the PSNR through the rounded drawing: subtract it from the clean one",
+        ),
         (_psnr(to_a(drawing), photos).mean().item(), "that is the PSNR of the clean way back alone"),
         (_psnr(_levels(drawing, 63), drawing).mean().item(), "you compared the drawings: compare what comes back"),
-        (_psnr(spoilt, to_a(drawing)).mean().item(), "you compared the two ways back with each other: compare both with the photographs"),
-        ((_psnr(drawing, photos) - _psnr(_levels(drawing, 63), photos)).mean().item(), "the drawings never went back: apply `to_a`"),
+        (
+            _psnr(spoilt, to_a(drawing)).mean().item(),
+            "you compared the two ways back with each other: compare both with the photographs",
+        ),
+        (
+            (_psnr(drawing, photos) - _psnr(_levels(drawing, 63), photos)).mean().item(),
+            "the drawings never went back: apply `to_a`",
+        ),
         (0.0, "nothing is lost in your way back: was anything rounded?"),
     ):  # fmt: skip
         if same(wrong):
