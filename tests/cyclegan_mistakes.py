@@ -15,7 +15,7 @@ MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
         'distance(same_b, b),\n        "identity_A": weights["identity"] * distance(same_a, a)',
         'distance(fake_b, a),\n        "identity_A": weights["identity"] * distance(fake_a, b)',
     ),
-    "still": ('run.descend("D", sum(judged.values()))', "pass"),
+    "still": ('run.descend("D", sum(of_d.values()))', "pass"),
     "no_cycle": ("* distance(back_a, a)", "* distance(back_a, a).detach()"),
 }
 ALSO = {"no_cycle": ("* distance(back_b, b)", "* distance(back_b, b).detach()")}  # in both ways
@@ -39,7 +39,7 @@ def chapter_with(*changes):
 def curves(chapter, name, a, b, plan=PLAN):
     """Losses of a training without their weights, means over 50 steps: {"generators": [...], ...}."""
     *_, (run, _) = chapter.train(name, a, b, plan, WEIGHTS)
-    kinds = {"generators": ("G_AB", "G_BA", 1), "judges": ("D_A", "D_B", 1)}
+    kinds = {"generators": ("G_AB", "G_BA", 1), "discriminators": ("D_A", "D_B", 1)}
     kinds |= {kind: (f"{kind}_A", f"{kind}_B", WEIGHTS[kind]) for kind in WEIGHTS}
     return {kind: [round((r[x] + r[y]) / 2 / w, 3) for r in run.history] for kind, (x, y, w) in kinds.items()}
 

@@ -219,7 +219,7 @@ TRAPS = MISTAKES | {  # what is replaced in the chapter's text, and by what
     "no identity": ('weights["identity"] * distance(same_b', "0 * distance(same_b"),
     "cycle detached": ("torch.cat([b, a, fake_b])", "torch.cat([b, a, fake_b.detach()])"),
     "cycle squared": ("return (x - y).abs().mean()", "return (x - y).square().mean()"),
-    "the other judge": ("g_least_squares(n.D_B(fake_b))", "g_least_squares(n.D_A(fake_b))"),
+    "the other discriminator": ("g_least_squares(n.D_B(fake_b))", "g_least_squares(n.D_A(fake_b))"),
     "fakes made anew": ('"B": b}, fakes, pools)', '"B": b}, {"A": n.G_BA(b), "B": n.G_AB(a)}, pools)'),
     "no half": ("= d_least_squares(", "= 2 * d_least_squares("),
     "sigmoid": ("D(torch.cat([real[domain], shown]))", "D(torch.cat([real[domain], shown])).sigmoid()"),

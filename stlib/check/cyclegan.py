@@ -243,42 +243,42 @@ STEPS = tuple(range(50, 601, 50))
 CURVES = {
     "healthy": {
         "generators": (0.459, 0.479, 0.420, 0.411, 0.413, 0.402, 0.377, 0.365, 0.390, 0.411, 0.377, 0.393),
-        "judges": (0.209, 0.114, 0.113, 0.129, 0.116, 0.136, 0.137, 0.138, 0.143, 0.145, 0.142, 0.146),
+        "discriminators": (0.209, 0.114, 0.113, 0.129, 0.116, 0.136, 0.137, 0.138, 0.143, 0.145, 0.142, 0.146),
         "cycle": (0.283, 0.225, 0.215, 0.206, 0.196, 0.197, 0.187, 0.182, 0.177, 0.175, 0.167, 0.165),
         "identity": (0.282, 0.222, 0.210, 0.200, 0.190, 0.190, 0.179, 0.174, 0.169, 0.169, 0.160, 0.158),
     },
     "run A": {
         "generators": (0.469, 0.620, 0.749, 0.842, 0.891, 0.891, 0.891, 0.894, 0.912, 0.917, 0.929, 0.949),
-        "judges": (0.209, 0.106, 0.061, 0.042, 0.032, 0.029, 0.021, 0.021, 0.014, 0.014, 0.011, 0.009),
+        "discriminators": (0.209, 0.106, 0.061, 0.042, 0.032, 0.029, 0.021, 0.021, 0.014, 0.014, 0.011, 0.009),
         "cycle": (0.340, 0.249, 0.231, 0.234, 0.214, 0.207, 0.195, 0.188, 0.182, 0.181, 0.171, 0.169),
         "identity": (0.712, 0.563, 0.392, 0.327, 0.282, 0.264, 0.260, 0.255, 0.252, 0.257, 0.249, 0.251),
     },
     "run B": {
         "generators": (0.402, 0.286, 0.248, 0.280, 0.259, 0.265, 0.246, 0.252, 0.261, 0.256, 0.271, 0.269),
-        "judges": (0.242, 0.188, 0.197, 0.204, 0.209, 0.214, 0.221, 0.222, 0.224, 0.231, 0.222, 0.224),
+        "discriminators": (0.242, 0.188, 0.197, 0.204, 0.209, 0.214, 0.221, 0.222, 0.224, 0.231, 0.222, 0.224),
         "cycle": (0.292, 0.273, 0.295, 0.284, 0.290, 0.279, 0.272, 0.269, 0.284, 0.280, 0.294, 0.296),
         "identity": (0.264, 0.211, 0.191, 0.181, 0.174, 0.174, 0.162, 0.157, 0.152, 0.149, 0.141, 0.140),
     },
     "run C": {
         "generators": (0.265, 0.057, 0.024, 0.016, 0.012, 0.017, 0.011, 0.014, 0.008, 0.006, 0.005, 0.005),
-        "judges": (0.209, 0.073, 0.028, 0.018, 0.013, 0.022, 0.014, 0.013, 0.011, 0.007, 0.007, 0.006),
+        "discriminators": (0.209, 0.073, 0.028, 0.018, 0.013, 0.022, 0.014, 0.013, 0.011, 0.007, 0.007, 0.006),
         "cycle": (0.286, 0.224, 0.214, 0.205, 0.194, 0.195, 0.187, 0.178, 0.171, 0.170, 0.163, 0.163),
         "identity": (0.289, 0.222, 0.211, 0.200, 0.189, 0.191, 0.182, 0.174, 0.168, 0.166, 0.160, 0.160),
     },
     "run D": {
         "generators": (1.028, 0.915, 0.866, 0.819, 0.791, 0.779, 0.749, 0.730, 0.716, 0.705, 0.697, 0.687),
-        "judges": (0.586, 0.584, 0.585, 0.581, 0.582, 0.582, 0.585, 0.586, 0.590, 0.589, 0.591, 0.590),
+        "discriminators": (0.586, 0.584, 0.585, 0.581, 0.582, 0.582, 0.585, 0.586, 0.590, 0.589, 0.591, 0.590),
         "cycle": (0.285, 0.225, 0.213, 0.203, 0.193, 0.191, 0.181, 0.177, 0.169, 0.167, 0.160, 0.159),
         "identity": (0.288, 0.222, 0.210, 0.199, 0.188, 0.188, 0.178, 0.172, 0.166, 0.165, 0.158, 0.157),
     },
 }
 _CAUSES = {"run A": "own_domain", "run B": "no_cycle", "run C": "targets", "run D": "still"}
 _LOOK = {
-    "run A": "the judges' loss goes to 0 and the generators' to 1: the judges win. Who keeps the generators from "
-    "translating?",
-    "run B": "`generators` and `judges` are in balance and `identity` falls, but one curve stays where it began",
+    "run A": "the discriminators' loss goes to 0 and the generators' to 1: the discriminators win. Who keeps the "
+    "generators from translating?",
+    "run B": "generators and discriminators are in balance and `identity` falls, but one curve stays where it began",
     "run C": "both adversarial losses go to 0 together: two opponents cannot both win, unless both want the same",
-    "run D": "the judges' loss does not move at all, not even in the first steps",
+    "run D": "the discriminators' loss does not move at all, not even in the first steps",
 }
 _AGAINST = {
     "no_pool": "without a pool both sides still play, and every loss falls much as in the healthy run",
