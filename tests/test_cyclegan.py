@@ -216,6 +216,21 @@ def test_forks_start_from_the_given_weights_and_differ_by_seed(chapter, sets):
     assert not torch.equal(one, other)
 
 
+def test_the_other_runs_go_on_where_they_were(chapter):
+    few = dict(shots=(1, 5), seeds=2, warm=2, steps=1, half_life=1)
+    plan = TINY | dict(size=64, steps=2)
+    first = list(chapter.other_runs(plan, few, WEIGHTS, 4))
+    names = ["without cycle", "start"]
+    names += [f"{k}, {arm}" for k in (1, 5) for arm in ("CycleGAN", "without cycle") for _ in range(2)]
+    assert [name for name, _ in first] == names
+    assert [run.step for _, run in first] == [2, 2] + [1] * 8
+    assert all(("G_BA" in run.modules) is ("without" not in name) for name, run in first)
+    again = list(chapter.other_runs(plan, few, WEIGHTS, 4))
+    for (_, one), (_, other) in zip(first, again, strict=True):
+        assert other._start[0] == one.step
+        assert torch.equal(weights(SimpleNamespace(**one.modules)), weights(SimpleNamespace(**other.modules)))
+
+
 def test_the_rate_is_constant_for_half_of_the_steps_and_never_0(chapter, sets):
     rates = [run.optimizers["D"].param_groups[0]["lr"] for run, _ in chapter.train("toy", *sets, TINY, WEIGHTS)]
     used = [TINY["rate"], *rates[:-2]]  # that of a step is set by the step before
