@@ -160,9 +160,11 @@ def main():
     torch.set_num_threads(options.threads)
     if options.arm:
         return run_arm(options.arm, options)
-    counts = [sum(p.numel() for p in net.parameters()) / 1e6 for net in vars(networks(options)).values()]
+    counts = {name: sum(p.numel() for p in net.parameters()) / 1e6 for name, net in vars(networks(options)).items()}
     print(f"{runtime.hardware()}; {options.size} pixels, batch {options.batch}", end="; ")
-    print(f"G {counts[0]:.2f} M and D {counts[2]:.2f} M parameters; losses differ by {difference(options):.1e}")
+    print(
+        f"G {counts['G_AB']:.2f} M and D {counts['D_B']:.2f} M parameters; losses differ by {difference(options):.1e}"
+    )
     done = {"plain": [], "ours": []}
     for _ in range(options.rounds):
         for arm in done:
