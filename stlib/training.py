@@ -338,14 +338,14 @@ class Run:
 
     def facts(self):
         """What the record of the finished weights should say of the run: its length, machine, and last losses."""
-        precision = {"no": "float32", "bf16": "bfloat16"}[self.accelerator.mixed_precision]
+        dtype = {"no": "float32", "bf16": "bfloat16"}[self.accelerator.mixed_precision]
         return {
             "steps": self.step,
             "pictures": self.pictures,
             "seconds": round(self.seconds, 1),
             "seed": self.seed,
             "device": f"{self.device.type}, {self.processes} process" + "es" * (self.processes > 1),
-            "precision": precision,
+            "dtype": dtype,  # not "precision", which is a score of generators
             "losses": {key: round(value, 5) for key, value in self.losses.items()},
         }
 

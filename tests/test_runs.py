@@ -198,7 +198,7 @@ def test_autocast_is_off_unless_asked_for_and_only_where_it_pays(monkeypatch):
         layer, run = tiny(fast=fast)
         with run.autocast():
             assert str(layer(torch.rand(4, 2)).dtype) == f"torch.{expected}"
-        assert run.facts()["precision"] == expected
+        assert run.facts()["dtype"] == expected
 
 
 # Its length, its line, its sheet --------------------------------------------------------------------------------------

@@ -153,6 +153,7 @@ def test_the_shipped_file_is_a_public_checkpoint(shipped):
 def test_the_shipped_generator_is_as_good_as_its_record_says(shipped):
     """On other latents, and fewer: the share that the oracle calls photographs, and the spread of the factors."""
     told = zoo.record("stylegan2_portraits")["training"]
+    assert told["dtype"] in ("float32", "bfloat16") and 0 <= told["precision"] <= 1  # neither hides the other
     made = recipe.sampled(shipped[0], 128, seed=404)
     judge = oracle.load("cpu")
     reading = judge.read(made, "portraits")

@@ -486,12 +486,12 @@ def test_a_card_says_what_the_record_says(folder, capsys):
 
 
 def test_a_card_tells_what_a_run_measured(recipe, folder):
-    made = {"steps": 1200, "pictures": 38400, "seconds": 312.4, "device": "cuda, 2 processes", "precision": "bfloat16"}
+    made = {"steps": 1200, "pictures": 38400, "seconds": 312.4, "device": "cuda, 2 processes", "dtype": "bfloat16"}
     made |= {"losses": {"D": 1.23456789, "G": 2}, "accuracy": {"64": {"deep": 1}, "mean": 0.5}, "seed": 3}
     zoo.save("toy_net", toy(), **ABOUT | {"chapter": "some_recipe", "training": made}, folder=folder)
     text = "\n".join(cards.card("toy_net", folder))
     assert "Pictures\n: 38,400\n" in text and "Time\n: 5 minutes\n" in text and "(cuda, 2 processes)\n" in text
-    assert "Measured\n: precision bfloat16; losses: D 1.235, G 2; accuracy: mean 0.5; seed 3\n" in text
+    assert "Measured\n: dtype bfloat16; losses: D 1.235, G 2; accuracy: mean 0.5; seed 3\n" in text
     assert "the script `some_recipe`" in text and "python -m stlib.zoo train toy_net" in text
 
 
