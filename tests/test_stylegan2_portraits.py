@@ -173,7 +173,8 @@ def test_its_card_shows_what_it_draws(shipped):
     shown = images.read(zoo.sheet("stylegan2_portraits"))[0]
     drawn = recipe.sheet(shipped[0])
     assert shown.shape == drawn.shape == (3, 512, 512)
-    assert (shown - drawn).abs().mean() < 0.02  # of JPEG
+    others = drawn.view(3, 8, 64, 512).flip(1).reshape(drawn.shape)  # the same portraits in other places
+    assert (shown - drawn).abs().mean() < 0.02 < 0.1 < (shown - others).abs().mean()  # JPEG changes little
 
 
 def test_its_latents_matter_and_truncation_narrows_them(shipped):

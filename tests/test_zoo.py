@@ -501,6 +501,7 @@ def test_the_card_of_a_shipped_network_is_complete_and_its_code_runs(name):
     for term in ("Data", "Steps", "Pictures", "Time", "Machine", "Versions", "Settings", "Size", "Limits", "Licence"):
         assert re.search(rf"^{term}\n: .{{3,}}", text, re.MULTILINE), term
     assert "not stated" not in text
+    assert not zoo.sheet(name) or len(cards.WORDS[name].shows) > 40, "say what the picture shows: it is its alt text"
     found = {}
     exec(cards.WORDS[name].load, found)
     networks = [thing for thing in found.values() if isinstance(thing, nn.Module)]
@@ -520,7 +521,10 @@ def test_the_book_shows_every_card(folder, recipe, tmp_path, monkeypatch):
     assert "| `toy_net` | A toy. | 120 | 0.00 MB | *toy* (planned) |" in text
     assert "::::{dropdown} The card of toy_net" in text and zoo.record("toy_net", folder)["sha256"] in text
     zoo.save("net_2", toy(), **ABOUT | {"chapter": "some_recipe"}, folder=there)
-    assert "| a script |" in "\n".join(course.zoo_cards(tmp_path))
+    text = "\n".join(course.zoo_cards(tmp_path))
+    assert "| a script |" in text and ":open:" not in text
+    zoo.save("net_2", toy(), **ABOUT | {"chapter": "some_recipe"}, sheet=torch.zeros(3, 8, 8), folder=there)
+    assert "The card of net_2\n:open:\n" in "\n".join(course.zoo_cards(tmp_path))
     assert ROOT / "stlib/zoo/weights/worldnet.json" in [p for s in course.OTHER_SOURCES for p in ROOT.glob(s)]
 
 

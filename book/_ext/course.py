@@ -373,7 +373,8 @@ def zoo_cards(root=ROOT):
         made_by = "a script" if zoo.recipe_of(about["chapter"]) else link(home(about["chapter"], root), root)
         size = f"{about['bytes'] / 1e6:.2f} MB"
         rows.append((f"`{name}`", about["description"], f"{about['parameters']:,}", size, made_by))
-        lines += [f"::::{{dropdown}} The card of {name}", "", *cards.card(name, folder), "", "::::", ""]
+        opened = [":open:"] if zoo.sheet(name, folder) else []  # what there is to see is seen
+        lines += [f"::::{{dropdown}} The card of {name}", *opened, "", *cards.card(name, folder), "", "::::", ""]
     if not rows:
         return ["*No network has been trained yet.*"]
     return [*table(("Network", "What it does", "Parameters", "Size", "Made by"), rows), "", *lines]

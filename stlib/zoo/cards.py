@@ -39,8 +39,8 @@ WORDS = {
     "stylegan2_portraits": Words(
         data="photographs of the world's portraits, contents 0 to 39,999 of its stream",
         load="from stlib.zoo import stylegan2_portraits\n\nG, D = stylegan2_portraits.load()",
-        limits="64 pixels, faces of this world only; beards, tears, the width of the face, brows, lids and gaze vary "
-        "less than in the data, and small features may smear: the measured spread of each says how much",
+        limits="64 pixels, faces of this world only; where the measured spread is below 1, a factor varies less than "
+        "in the data; small features may smear",
         shows="64 portraits of latents that nobody chose, in eight rows: faces of light to dark skin, hair of all "
         "colours and lengths, some with glasses, a beard or tears, before soft coloured backdrops; some cheeks, mouths "
         "and frames of glasses are smeared",
