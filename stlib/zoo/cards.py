@@ -45,6 +45,13 @@ WORDS = {
         "colours and lengths, some with glasses, a beard or tears, before soft coloured backdrops; some cheeks, mouths "
         "and frames of glasses are smeared",
     ),
+    "gan_sketches": Words(
+        data="the 50 few-shot pencil sketches of the world's portraits and 450 others, or the first 10 of them; the "
+        "source is `stylegan2_portraits`",
+        load="from stlib import chapters, zoo\n\n"
+        'networks = zoo.load("gan_sketches", chapters.load_chapter("gan").three_generators())',
+        limits="64 pixels; the two that have seen ten sketches repeat them, which is what they are for",
+    ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
         "textures painted by code",
