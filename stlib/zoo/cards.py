@@ -51,7 +51,7 @@ WORDS = {
         load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("cyclegan")\n'
         'about = zoo.record("cyclegan_portraits")\n'
         'nets = zoo.load("cyclegan_portraits", chapter.finished(about["settings"]))\n'
-        'sketches = chapter.translate(nets["G_AB"], photographs)  # "G_BA" leads back, "G_AB_alone" knew no way back',
+        '# chapter.translate(nets["G_AB"], photographs) draws; "G_BA" leads back, "G_AB_alone" knew no way back',
         limits="64 pixels, faces of this world only; the way back reads from a sketch what this network has hidden in "
         "it, and guesses where there is nothing hidden",
     ),
