@@ -16,7 +16,7 @@ MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
     "still": ('run.descend("D", losses["D"])', "pass"),
     "temperature": ('plan["temperature"]', "1.0"),
     "targets": ("torch.cat([b, fake.detach()])", "torch.cat([fake.detach(), b])"),
-    "detached": ("return sum(losses) / len(losses)", "return (sum(losses) / len(losses)).detach()"),
+    "detached": ("return sum(loss(x, y,", "return sum(loss(x.detach(), y,"),
 }
 PLAN = dict(size=32, width=12, blocks=2, critic=16, layers=1, batch=1, rate=5e-4, projected=64, picked=(0, 1, 2, 3, 4))
 PLAN |= dict(patches=64, temperature=0.07, negatives="picture", steps=600, half_life=200)

@@ -257,4 +257,37 @@ MIRROR = {
     "two lists are expected": lambda f, G, a: f(a)[0],
     "changed its input": lambda f, G, a: mirrored()(f, G, a.copy_(a.flip(3))),
 }
-CHECKS = {"nce": NCE, "positions": POSITIONS, "mirror": MIRROR}
+
+CAUSES = {"run A": "weight", "run B": "still", "run C": "positions", "run D": "targets"}
+BROKEN = {
+    "right": [CAUSES, dict(reversed(CAUSES.items())) | {"healthy": "detached"}],
+    "run A again": CAUSES | {"run A": "targets", "run D": "weight"},
+    "run B again": CAUSES | {"run B": "positions"},
+    "run C again": CAUSES | {"run C": "temperature"},
+    "never below 3": CAUSES | {"run C": "temperature"},
+    "run D again": CAUSES | {"run D": "detached"},
+    "no reason to fall": CAUSES | {"run D": "detached"},
+    "the same mistake four times": dict.fromkeys(CAUSES, "temperature"),
+    "each run has another one": dict.fromkeys(CAUSES, "still"),
+    "no answer for run D": {run: cause for run, cause in CAUSES.items() if run != "run D"},
+    "none of the mistakes": CAUSES | {"run A": "bad luck"},
+    "give a dict": list(CAUSES.values()),
+}
+
+CHECKS = {"nce": NCE, "positions": POSITIONS, "mirror": MIRROR, "broken": BROKEN}
+
+
+def test_dots_in_a_diagnosis_are_not_attempted():
+    assert check.cut.broken(CAUSES | {"run B": ...}).status == "not attempted"
+
+
+def test_the_curves_have_all_steps():
+    curves, steps = check.cut.CURVES, check.cut.STEPS
+    assert all(len(values) == len(steps) for run in curves.values() for values in run.values())
+    assert {*curves} == {"healthy", *CAUSES} and {*CAUSES.values()} < {*check.cut.MISTAKES}
+
+
+def test_the_mistakes_are_those_of_the_script():
+    from cut_mistakes import MISTAKES
+
+    assert {*MISTAKES} == {*check.cut.MISTAKES}

@@ -76,7 +76,7 @@ def _nce_mistakes(q, k, temperature):
         (logits.logsumexp(dim=1).mean(), "the own key is missing: divide its exponential by the sum"),
         (-logits.log_softmax(dim=1).mean(), "you took the mean over all pairs: only the own key, on the diagonal, is "
                                             "the right one"),
-        (of(logits.softmax(dim=1)), "the softmax is in it twice: `cross_entropy` takes the products over T as they are"),
+        (of(logits.softmax(dim=1)), "the softmax is in it twice: `cross_entropy` takes the products over T themselves"),
         (of(logits.exp()), "`exp` is in it twice: `cross_entropy` and `logsumexp` do it themselves"),
         (of(2 * logits), "your products are twice too large: squared distances are 2 - 2 q k"),
         (right / math.log(2), "that is the logarithm to base 2: take the natural one"),
@@ -86,7 +86,7 @@ def _nce_mistakes(q, k, temperature):
 
 @exercise("each query finds its own key among all of them, and only the queries learn.")
 def nce(answer):
-    """Mean of -log softmax of the own key, for queries and keys (P, C); finite at a small T, no gradient to the keys."""
+    """Mean of -log softmax of the own key, for queries and keys (P, C); finite at a small T, the keys learn nothing."""
     temperature = 0.4
     k = _unit(_random(7, 5, seed=1))
     q = _unit(k + 0.8 * _random(7, 5, seed=2))
@@ -133,8 +133,8 @@ def nce(answer):
     q, k = torch.tensor([[1.0, 0], [1.0, 0], [0, 1.0]]), torch.tensor([[1.0, 0], [-1.0, 0], [0, 1.0]])
     found = float(answer(q.clone(), k.clone(), 0.01))
     if not math.isfinite(found):
-        raise Wrong(f"right, but your loss is {found} at a temperature of 0.01: exp(100) is more than 32 bits hold. Let "
-                    "`cross_entropy`, `log_softmax` or `logsumexp` do both at once.")  # fmt: skip
+        raise Wrong(f"right, but your loss is {found} at a temperature of 0.01: exp(100) is more than 32 bits hold. "
+                    "Let `cross_entropy`, `log_softmax` or `logsumexp` do both at once.")  # fmt: skip
     right = _nce_rows(q, k, 0.01)[0].mean().item()
     if abs(found - right) > 1e-3 * right:
         raise Wrong(f"right, but at a temperature of 0.01 you find {found:.2f} instead of {right:.2f}: something small "
@@ -154,7 +154,7 @@ def _mixed(m):
 
 
 def _found(vectors, table):
-    """For each picture the places (B, P) in a table (B, N, C) where the vectors stand, or None if one stands nowhere."""
+    """The places (B, P) in a table (B, N, C) where each picture's vectors stand, or None if one stands nowhere."""
     distance, place = (vectors.double()[:, :, None] - table[:, None]).abs().amax(dim=3).min(dim=2)
     return place if distance.max() < 1e-5 else None
 
@@ -177,8 +177,8 @@ def _places(vectors, m, other, who, whose):
         return (lengths - 1).abs().max() < 1e-5
 
     if ones(length[2]):
-        raise Wrong(f"the vectors of the {who} have the length 1, but they stand nowhere in its maps: take all channels "
-                    "of one position, and normalise nothing before.")  # fmt: skip
+        raise Wrong(f"the vectors of the {who} have the length 1, but they stand nowhere in its maps: take all "
+                    "channels of one position, and normalise nothing before.")  # fmt: skip
     if ones(length[1]):
         raise Wrong("you normalised over the positions: a vector's length is over its channels, the last axis "
                     "(`dim=-1`).")  # fmt: skip
@@ -204,9 +204,9 @@ def positions(answer):
     results, origins = ([_random(2, *s, seed=10 * n + i) - 0.5 for i, s in enumerate(sizes)] for n in (1, 2))
     before = [m.clone() for m in (*results, *origins)]
 
-    def ask(seed, result=results, origin=origins):
+    def ask(seed):
         return _pair(
-            answer(list(result), list(origin), count, torch.Generator().manual_seed(seed)), "of_result, of_origin"
+            answer(list(results), list(origins), count, torch.Generator().manual_seed(seed)), "of_result, of_origin"
         )
 
     given = ask(3)
@@ -215,7 +215,7 @@ def positions(answer):
     for vectors in given:
         if len(vectors) != 2:
             raise Wrong(f"for two maps a list of two tensors is expected; yours holds {len(vectors)}.")
-        for v, m, (channels, height, width) in zip(vectors, results, sizes, strict=True):
+        for v, (channels, height, width) in zip(vectors, sizes, strict=True):
             shape = tuple(v.shape) if torch.is_tensor(v) else None
             if shape == (2, channels, count):
                 raise Wrong(f"your vectors have the shape {shape}: channels come last, (B, count, C).")
@@ -309,8 +309,8 @@ def mirror(answer):
                                     "axis of both"),
             (seen(G(turned), 1), "you reversed the channels of the maps: mirror their last axis"),
             (seen(G(turned), 0), "you reversed the pictures of the batch: mirror the maps' last axis"),
-            (features(G(turned).flip(3)), "you mirrored the result, then looked at it: look at the result as it is, and "
-                                          "mirror its *maps*"),
+            (features(G(turned).flip(3)), "you mirrored the result, then looked at it: look at the result as it is, "
+                                          "and mirror its *maps*"),
             (seen(G(turned).flip(3), 3), "you mirrored twice on the way back, the result and its maps: once is enough"),
             (seen(turned, 3), "your queries never went through `G`"),
             (features(turned), "your queries never went through `G`"),
@@ -321,9 +321,9 @@ def mirror(answer):
         if not same(queries, right[0]):
             raise Wrong("your queries are not those maps: `G` of the mirrored picture, its maps, mirrored back.")
         for wrong, saying in (
-            (features(turned), "your keys are those of the mirrored picture: take the picture as it is, the queries are "
-                               "mirrored back already"),
-            (seen(turned, 3), "your keys were mirrored twice, before the maps and after: take the maps of `a` as it is"),
+            (features(turned), "your keys are those of the mirrored picture: take the picture as it is, the queries "
+                               "are mirrored back already"),
+            (seen(turned, 3), "your keys were mirrored twice, before `features` and after: take `features(a)`"),
             (seen(a, 3), "you mirrored the keys: they stay, the queries are mirrored back to them"),
             (right[0], "your keys are the queries: they are the maps of `a`, before `G`"),
             (features(G(a)), "your keys come from a result: they are the maps of `a`, before `G`"),
@@ -336,7 +336,86 @@ def mirror(answer):
         raise Wrong("right, but the generator learns nothing from it: only the keys may be detached.")
 
 
-MISTAKES = {}
-CURVES = {}
-_CAUSES = {}
-__all__ = ["mirror", "nce", "positions"]
+# cut-broken -----------------------------------------------------------------------------------------------------------
+
+MISTAKES = {
+    "positions": "queries and keys are drawn at different positions",
+    "weight": "the contrast weighs a hundred times too much",
+    "still": "the discriminator's optimiser is never called",
+    "temperature": "the temperature is 1 instead of 0.07",
+    "targets": "the discriminator's targets are exchanged: made pictures are to get 1, real ones 0",
+    "detached": "the contrast is detached: it is logged, but nobody learns from it",
+}
+STEPS = tuple(range(50, 101, 50))
+# Real trainings at 32 pixels, by `tests/cut_mistakes.py`; losses without their weights, means over 50 steps
+CURVES = {
+    "healthy": {
+        "D": (0.229, 0.198),
+        "GAN": (0.384, 0.389),
+        "NCE": (3.361, 2.134),
+        "NCE_identity": (3.253, 1.772),
+    },
+    "run A": {
+        "D": (0.104, 0.021),
+        "GAN": (0.696, 0.946),
+        "NCE": (3.325, 1.791),
+        "NCE_identity": (3.234, 1.686),
+    },
+    "run B": {
+        "D": (0.489, 0.498),
+        "GAN": (0.669, 0.524),
+        "NCE": (3.297, 2.053),
+        "NCE_identity": (3.274, 1.886),
+    },
+    "run C": {
+        "D": (0.237, 0.212),
+        "GAN": (0.373, 0.366),
+        "NCE": (4.224, 4.162),
+        "NCE_identity": (4.221, 4.162),
+    },
+    "run D": {
+        "D": (0.099, 0.012),
+        "GAN": (0.113, 0.010),
+        "NCE": (3.220, 1.807),
+        "NCE_identity": (3.134, 1.721),
+    },
+}
+_CAUSES = {"run A": "weight", "run B": "still", "run C": "positions", "run D": "targets"}
+_LOOK = {
+    "run A": "D goes to 0 and GAN to 1, so the discriminator wins, while `NCE` falls even below the healthy run's. Who "
+    "keeps the generator from drawing?",
+    "run B": "the discriminator's loss never falls below its first value: nobody works on it",
+    "run C": "D and GAN are in balance, but both contrasts lie at log 64 = 4.16 from the second point on. That is "
+    "chance: every key is as good as any other",
+    "run D": "both adversarial losses go to 0 together: two opponents cannot both win, unless both want the same",
+}
+_AGAINST = {
+    "temperature": "at a temperature of 1 the contrast falls, slowly, and never below 3",
+    "detached": "a contrast that nobody learns from has no reason to fall, nor to come to rest at chance",
+}
+
+
+@exercise("four mistakes told by their curves, without a line of their code.")
+def broken(answer):
+    """{run: key of MISTAKES} for the four runs of CURVES that are not healthy."""
+    if callable(answer):
+        answer = answer()
+    if not isinstance(answer, dict):
+        raise Wrong(f'give a dict, {{"run A": "...", ...}}; got a {type(answer).__name__}.')
+    if any(value is ... or value is None for value in answer.values()):
+        raise NotAttempted
+    if missing := [run for run in _CAUSES if run not in answer]:
+        raise Wrong(f"there is no answer for {missing[0]}: four runs are to be diagnosed, A to D.")
+    if unknown := [value for value in answer.values() if value not in MISTAKES]:
+        raise Wrong(f"{unknown[0]!r} is none of the mistakes; they are: {', '.join(MISTAKES)}.")
+    wrong = [run for run, cause in _CAUSES.items() if answer[run] != cause]
+    if not wrong:
+        return
+    if len(wrong) >= 3 and len(set(answer[run] for run in _CAUSES)) == 1:
+        raise Wrong("you gave the same mistake four times: each run has another one.")
+    run = wrong[0]
+    told = f" (and {_AGAINST[answer[run]]})" if answer[run] in _AGAINST else ""
+    raise Wrong(f"look at {run} again: {_LOOK[run]}{told}. {4 - len(wrong)} of 4 are right.")
+
+
+__all__ = ["CURVES", "MISTAKES", "STEPS", "broken", "mirror", "nce", "positions"]
