@@ -102,8 +102,7 @@ def nce(answer):
     if not torch.is_tensor(result) and (not isinstance(result, numbers.Real) or isinstance(result, bool)):
         raise Wrong(f"your function returns a {type(result).__name__}; one number is expected.")
     found = result.item() if torch.is_tensor(result) else float(result)
-    rows, _ = _nce_rows(q, k, temperature)
-    right = rows.mean()
+    right = _nce_rows(*before, temperature)[0].mean()
 
     def same(wrong):
         return abs(found - float(wrong)) <= 1e-5 * max(abs(float(wrong)), 1e-2)
