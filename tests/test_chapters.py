@@ -175,6 +175,18 @@ def swapped(rows, a, b, only=None):
     ]
 
 
+def facts_from(held, swap=(), only=None, changed=()):
+    """facts[name][arm] from rows {(name, arm): values} in which a claim holds, some of them `changed`.
+
+    With `swap` two arms are exchanged (in measurements whose name contains `only`, if given).
+    """
+    other, facts = dict([swap, swap[::-1]]) if swap else {}, {}
+    for (name, arm), values in (held | dict(changed)).items():
+        arm = other.get(arm, arm) if only is None or only in name else arm
+        facts.setdefault(name, {})[arm] = values
+    return facts
+
+
 def gatys():
     return chapters.load_chapter("gatys"), results.rows("gatys")
 

@@ -2,10 +2,12 @@
 
 import copy
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
+from test_chapters import facts_from
 from torch import nn
 from torch.nn import functional
 
@@ -598,13 +600,7 @@ HELD |= {
 }
 
 
-def table(swap=(), only=None, changed=()):
-    """facts[name][arm] from HELD, with two arms exchanged (in measurements whose name contains `only`)."""
-    other, facts = dict([swap, swap[::-1]]) if swap else {}, {}
-    for (name, arm), values in (HELD | dict(changed)).items():
-        arm = other.get(arm, arm) if only is None or only in name else arm
-        facts.setdefault(name, {})[arm] = values
-    return facts
+table = partial(facts_from, HELD)
 
 
 def test_a_cure_must_be_one_in_every_seed(chapter):

@@ -1,7 +1,10 @@
 """The chapter `part1_measured`: its functions against the package's, and that its claims can fail."""
 
+from functools import partial
+
 import pytest
 import torch
+from test_chapters import facts_from
 from torch.nn import functional
 
 from stlib import chapters, metrics, oracle, stylize, world
@@ -167,13 +170,7 @@ HELD = {
 HELD |= {(name.replace("noise", "photograph"), arm): v for (name, arm), v in HELD.items() if "from noise" in name}
 
 
-def table(swap=(), only=None, changed=()):
-    """facts[name][arm] from HELD, with two arms exchanged (in measurements whose name contains `only`)."""
-    other, facts = dict([swap, swap[::-1]]) if swap else {}, {}
-    for (name, arm), values in (HELD | dict(changed)).items():
-        arm = other.get(arm, arm) if only is None or only in name else arm
-        facts.setdefault(name, {})[arm] = values
-    return facts
+table = partial(facts_from, HELD)
 
 
 def test_c01_fails_with_swapped_arms(chapter):
