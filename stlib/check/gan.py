@@ -2,6 +2,7 @@
 
 import copy
 import math
+import numbers
 
 import torch
 from torch import nn
@@ -27,6 +28,8 @@ def _pair(result, called):
     for name, part in zip("DG", result, strict=True):
         if torch.is_tensor(part) and part.numel() > 1:
             raise Wrong(f"the loss of {name} has the shape {tuple(part.shape)}: it is a mean over the batch.")
+        if not torch.is_tensor(part) and not isinstance(part, numbers.Real):
+            raise Wrong(f"the loss of {name} has the type {type(part).__name__}; a number is expected.")
     return [float(part) for part in result]
 
 
@@ -131,7 +134,7 @@ def freeze(answer):
         head = {name for name in everything if name.startswith("head.")}
         result = answer(network, kept)
         if not isinstance(result, nn.Module):
-            raise Wrong(f"your function returns a {type(result).__name__}; the network is expected.")
+            raise Wrong(f"your function returns the type {type(result).__name__}; the network is expected.")
         if result is not network:
             raise Wrong("you returned a copy: the optimiser still holds the parameters of the network you were given.")
         learning, wanted = _learning(network), set().union(head, *blocks[-kept:])
