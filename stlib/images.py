@@ -218,6 +218,22 @@ def luminance(picture):
     return torch.einsum("bchw,c->bhw", picture, picture.new_tensor([0.299, 0.587, 0.114]))[:, None]
 
 
+def xdog(pictures, sigma=0.5, tau=0.98, epsilon=0.0, phi=30.0):
+    """Line drawings (B, 3, H, W) of pictures by the extended difference of Gaussians (Winnemoller et al. 2012).
+
+    The defaults come nearest to the world's pencil sketches at 64 pixels: the best of the chapter `world`'s filters.
+    """
+    import kornia
+
+    def blurred(sigma):
+        return kornia.filters.gaussian_blur2d(y, 2 * int(3 * sigma + 1) + 1, (sigma, sigma))
+
+    y = luminance(pictures)
+    difference = blurred(sigma) - tau * blurred(1.6 * sigma)
+    drawing = torch.where(difference >= epsilon, 1.0, 1 + torch.tanh(phi * (difference - epsilon)))
+    return drawing.clamp(0, 1).expand(-1, 3, -1, -1)
+
+
 def match_luminance(picture, target):
     """Grey version (B, 3, H, W) of `picture` whose luminance has mean and deviation of `target`'s."""
     grey, wanted = luminance(picture), luminance(target)

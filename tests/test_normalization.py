@@ -120,6 +120,29 @@ def test_the_layer_is_the_function_and_keeps_the_precision():
     assert not InstanceNorm().state_dict()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_channels_last_maps_stay_so_and_are_as_precise(dtype):
+    x = random((2, 5, 6, 4), dtype=dtype).contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    y = InstanceNorm()(x)
+    incoming = random(x.shape, seed=1, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    (of_x,) = torch.autograd.grad(y, x, incoming)
+    assert y.dtype == of_x.dtype == dtype
+    assert all(t.is_contiguous(memory_format=torch.channels_last) for t in (y, of_x))
+    exact = x.detach().double().requires_grad_(True)
+    wanted = instance_norm(exact)
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 0.03}[dtype]
+    torch.testing.assert_close(y.double(), wanted, atol=tolerance, rtol=0)
+    (wanted,) = torch.autograd.grad(wanted, exact, incoming.double())
+    torch.testing.assert_close(of_x.double(), wanted, atol=2 * tolerance, rtol=0)
+
+
+def test_channels_last_maps_refuse_a_second_derivative():
+    x = random((2, 3, 4, 4)).contiguous(memory_format=torch.channels_last).requires_grad_(True)
+    (of_x,) = torch.autograd.grad(InstanceNorm()(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        of_x.sum().backward()
+
+
 def test_both_gradients_of_adain_are_right():
     content, style = random((2, 2, 3, 2)).requires_grad_(True), random((2, 2, 2, 4), 1).requires_grad_(True)
     for options in ({}, {"correction": 1}, {"style_eps": 0}):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from stlib import chapters, metrics, results, world
+from stlib import chapters, images, metrics, results, world
 from stlib.world.scene import Scene, ellipse
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -34,6 +34,11 @@ def test_its_scores_are_those_of_metrics(chapter):
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(n, 64, generator=generator, dtype=torch.float64) for n in (40, 50))
     assert chapter.kernel_distance(a, b + 0.3) == pytest.approx(metrics.kernel_distance(a, b + 0.3, unbiased=False))
+
+
+def test_its_best_filter_is_the_package_s(chapter):
+    pictures = world.render(world.sample("portraits", range(4)), "photo", 64)
+    torch.testing.assert_close(images.xdog(pictures), chapter.xdog(pictures, sigma=0.5, tau=0.98, epsilon=0.0))
 
 
 def test_the_known_answers_hold_as_recorded_and_fail_with_swapped_arms(chapter):

@@ -52,6 +52,16 @@ WORDS = {
         'networks = zoo.load("gan_sketches", chapters.load_chapter("gan").three_generators())',
         limits="64 pixels; the two that have seen ten sketches repeat them, which is what they are for",
     ),
+    "cyclegan_portraits": Words(
+        data="4,000 photographs (contents from 0) and 4,000 pencil sketches (from 1,000,000) of the world's portraits, "
+        "unpaired; for the experiment that the record tells of, pen drawings and 10 or 50 sketches",
+        load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("cyclegan")\n'
+        'about = zoo.record("cyclegan_portraits")\n'
+        'nets = zoo.load("cyclegan_portraits", chapter.finished(about["settings"]))\n'
+        '# chapter.translate(nets["G_AB"], photographs) draws; "G_BA" leads back, "G_AB_alone" knew no way back',
+        limits="64 pixels, faces of this world only; the way back reads from a sketch what this network has hidden in "
+        "it, and guesses where there is nothing hidden",
+    ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
         "textures painted by code",
