@@ -163,7 +163,7 @@ BROKEN = {
     "run A again": CAUSES | {"run A": "targets", "run C": "own_domain"},
     "run B again": CAUSES | {"run B": "still"},
     "run C again": CAUSES | {"run C": "no_pool"},
-    "much as in the healthy run": CAUSES | {"run C": "no_pool"},
+    "that alone gives none of these curves": CAUSES | {"run C": "no_pool"},
     "run D again": CAUSES | {"run D": "rate"},
     "these are smooth": CAUSES | {"run D": "rate"},
     "the same mistake four times": dict.fromkeys(CAUSES, "rate"),

@@ -284,6 +284,8 @@ def test_own_pictures_of_two_tiny_folders(chapter, tmp_path):
     assert run.step == 2 and [path.name for path in made] == ["00000.png", "00001.png", "00002.png"]
     assert images.read(made[0]).shape[-2:] == (32, 32)
     assert chapter.own_pictures(*folders, plan, WEIGHTS).step == 2  # goes on where it was: at its end
+    with pytest.raises(CheckpointError, match="another"):  # and not with other folders
+        chapter.own_pictures(folders[1], folders[0], tmp_path / "out", plan, WEIGHTS)
     with pytest.raises(datasets.DatasetError, match="There is no folder"):
         chapter.own_pictures(tmp_path / "c", tmp_path / "b", tmp_path / "out", plan, WEIGHTS)
 
@@ -336,6 +338,8 @@ HELD = {
     ("cycle_hue", "the true sketch"): [0.2],
     **{(f"content, {k} sketches", "CycleGAN"): [0.8, 0.82, 0.81] for k in (10, 50)},
     **{(f"content, {k} sketches", "without cycle"): [0.3, 0.4, 0.5] for k in (10, 50)},
+    **{(f"style_raw, {k} sketches", "CycleGAN"): [0.8, 0.75, 0.8] for k in (10, 50)},
+    **{(f"style_raw, {k} sketches", "without cycle"): [0.8, 0.8, 0.8] for k in (10, 50)},
     **{(f"memorisation, {k} sketches", "CycleGAN"): [0.9, 0.95, 0.92] for k in (10, 50)},
     **{(f"memorisation, {k} sketches", "without cycle"): [0.3, 0.2, 0.4] for k in (10, 50)},
 }
@@ -360,6 +364,8 @@ def test_c06_holds_depends_and_fails(chapter):
     assert chapter.c06_verdict(chapter.c06_parts(table(""))) == "fails"
     nothing_to_stop = {(f"memorisation, {k} sketches", "without cycle"): [0.8, 0.8, 0.8] for k in (10, 50)}
     assert chapter.c06_verdict(chapter.c06_parts(table(changed=nothing_to_stop))) == "depends"
+    hidden = {("cycle_hue", "untouched"): [0.9]}
+    assert chapter.c06_verdict(chapter.c06_parts(table(changed=hidden))) == "depends"
 
 
 @pytest.mark.parametrize(
@@ -372,6 +378,8 @@ def test_c06_holds_depends_and_fails(chapter):
             {(f"memorisation, {k} sketches", "without cycle"): [0.8] * 3 for k in (10, 50)},
             "without it the few are learnt by heart",
         ),
+        ({("memorisation, 10 sketches", "CycleGAN"): [0.48, 0.49, 0.45]}, "with it they are not"),
+        ({("style_raw, 50 sketches", "CycleGAN"): [0.3, 0.9, 0.8]}, "and it draws sketches no less"),
         ({("cycle_hue", "untouched"): [0.8]}, "the tie is what an eye can see"),
     ],
 )

@@ -169,7 +169,7 @@ def hidden_code(answer):
     photos = (0.2 + 0.6 * _random(4, 3, 8, 8, seed=5)).float()
     photos = photos * torch.tensor([0.3, 0.6, 0.9, 1.0]).view(4, 1, 1, 1)
 
-    def to_b(x):  # grey, and in its last digits a third of the colour
+    def to_b(x):  # grey, and in its last digits a hundredth of the colour
         grey = x.mean(dim=1, keepdim=True)
         return (grey + 0.01 * (x - grey)).clamp(0, 1)
 
@@ -281,7 +281,7 @@ _LOOK = {
     "run D": "the discriminators' loss does not move at all, not even in the first steps",
 }
 _AGAINST = {
-    "no_pool": "without a pool both sides still play, and every loss falls much as in the healthy run",
+    "no_pool": "without a pool both sides still play: that alone gives none of these curves",
     "rate": "with such a rate the curves would be rough, or end in NaN; these are smooth",
 }
 

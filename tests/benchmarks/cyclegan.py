@@ -93,7 +93,10 @@ def ours(n, optimizers, pools, fast):
     dtype = runtime.fast_dtype(device) if fast else torch.float32
 
     def descend(name, loss):
-        loss.backward(inputs=optimizers[name].param_groups[0]["params"])
+        parameters = optimizers[name].param_groups[0]["params"]
+        loss.backward(inputs=parameters)
+        if not torch.nn.utils.clip_grad_norm_(parameters, float("inf")).isfinite():  # as `training.Run` does
+            raise FloatingPointError("a gradient is not finite")
         optimizers[name].step()
         optimizers[name].zero_grad(set_to_none=True)
         return loss.detach()
