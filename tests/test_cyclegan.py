@@ -305,6 +305,17 @@ def test_six_bits_are_64_levels_and_noise_has_its_deviation(chapter):
     assert torch.equal(chapter.noisy(grey, 0.02), chapter.noisy(grey, 0.02))
 
 
+def test_a_blur_takes_a_weave_and_uncolouring_takes_colour_only(chapter):
+    weave = torch.full((1, 3, 16, 16), 0.5) + 0.1 * (torch.arange(16) % 2 - 0.5)
+    assert chapter.blurred(weave).std() < 0.3 * weave.std() and torch.equal(chapter.blurred(weave, 0), weave)
+    drawing = torch.lerp(chapter.PAPER, chapter.GRAPHITE, torch.rand(1, 1, 8, 8))
+    torch.testing.assert_close(chapter.uncoloured(drawing), drawing)
+    tinted = drawing + torch.tensor([0.02, -0.01, 0.03]).view(1, 3, 1, 1)
+    made = chapter.uncoloured(tinted)
+    torch.testing.assert_close(images.luminance(made), images.luminance(tinted))
+    torch.testing.assert_close(chapter.uncoloured(made), made)
+
+
 def test_hues_are_read_off_photographs_and_not_off_sketches(chapter):
     contents = world.sample("portraits", range(10_000_000, 10_000_032))
     judge = oracle.load("cpu")
