@@ -69,8 +69,11 @@ def grid(pictures, alt, rows=None, columns=None, titles=None, title=None, width=
     show(figure, alt, kind="jpeg", quality=quality)
 
 
-def curves(series, alt, x_label, y_label, log_x=False, log_y=False, title=None, size=(6.5, 3.4)):
-    """Show curves: `series` maps a label to values (x counts from 1) or to a pair (x values, y values)."""
+def curves(series, alt, x_label, y_label, log_x=False, log_y=False, title=None, size=(6.5, 3.4), beside=False):
+    """Show curves: `series` maps a label to values (x counts from 1) or to a pair (x values, y values).
+
+    `beside` puts the legend to the right, for curves that leave no room for it.
+    """
     figure, axis = plt.subplots(figsize=size, layout="constrained")
     for i, (label, values) in enumerate(series.items()):
         x, y = values if isinstance(values, tuple) else (range(1, len(values) + 1), values)
@@ -80,5 +83,6 @@ def curves(series, alt, x_label, y_label, log_x=False, log_y=False, title=None, 
     axis.set_xscale("log" if log_x else "linear")
     axis.set_yscale("log" if log_y else "linear")
     axis.grid(alpha=0.3, which="both", linewidth=0.5)
-    axis.legend(fontsize=8, frameon=False)
+    place = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if beside else {}
+    axis.legend(fontsize=8, frameon=False, **place)
     show(figure, alt, kind="png")

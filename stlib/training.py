@@ -211,11 +211,13 @@ class Run:
             raise ValueError(f"A batch of {batch} cannot be shared by {self.processes} processes in {parts} parts.")
         for module in (*modules.values(), *(average.module for average in self.averages.values())):
             module.to(self.device)
-        self._before, self._begun, self._sheet, self._every = 0.0, time.perf_counter(), sheet, 60 * every
+        self._before, self._begun, self._ended = 0.0, time.perf_counter(), None  # earlier starts; this one
+        self._sheet, self._every = sheet, 60 * every
         self._resume(resume)
         self._start = self.step, self.seconds
         self._last = {"save": self.seconds, "sheet": -math.inf, "say": -math.inf}  # when each was done
         self._over = self._all_agree(over=self._at_its_end())["over"]
+        self._ended = self._begun if self._over else None
 
     @property
     def path(self):
@@ -229,8 +231,9 @@ class Run:
 
     @property
     def seconds(self):
-        """How long the run has taken so far, earlier starts included."""
-        return self._before + time.perf_counter() - self._begun
+        """How long the run has taken so far, or had when it came to its end; earlier starts included."""
+        now = time.perf_counter() if self._ended is None else self._ended
+        return self._before + now - self._begun
 
     @property
     def pictures(self):
@@ -333,7 +336,9 @@ class Run:
         # The main process looks at the clock: all processes have to do the same
         due = self._all_agree(**due, over=self._at_its_end())
         self._over = due.pop("over")
-        if not self._over:
+        if self._over:
+            self._ended = self._begun + now - self._before
+        else:
             self._do(*(what for what, is_due in due.items() if is_due))
 
     def facts(self):

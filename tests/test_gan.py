@@ -643,6 +643,8 @@ def test_every_verdict_on_c04_can_be_reached(chapter, changes, mark):
 def test_c04_needs_every_seed(chapter):
     once = {("memorisation at 600", "10"): [0.8, 0.95, 0.8]}
     assert not chapter.c04_parts(table(changed=once))["fewer pictures, nearer to copies"]
+    once = {("copies at 2000", "10"): [0.6, 0.4, 0.6]}
+    assert not chapter.c04_parts(table(changed=once))["10 pictures: memorises"]
 
 
 def test_c05_turns_with_swapped_codes(chapter):

@@ -238,6 +238,8 @@ def test_it_ends_after_so_many_minutes_of_all_starts(monkeypatch):
     clock[0] = 1e6
     longer = go(3, resume=True)
     assert longer.step == 6 and longer.seconds == 180
+    clock[0] += 1e6
+    assert longer.seconds == 180, "what comes after the last step is not the run's"
     assert go(3, resume=True).step == 6, "it was at its end"
 
 
