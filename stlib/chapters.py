@@ -30,7 +30,7 @@ assert getattr(stlib, "COURSE", "") == "style-transfer-course", "Another package
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"
 COLAB = "https://colab.research.google.com/github/{repository}/blob/{branch}/{path}"
 REPEATS_ADDRESS = ("README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")
-NUMBER = re.compile(r"(?P<text>-?[\d,]*\.?\d+)(?P<key><!--= (?P<name>[\w./+,:%> -]+?) -->)")
+NUMBER = re.compile(r"(?P<text>-?[\d,]*\.?\d+)(?P<key><!--= (?P<name>[\w./+,:%>' -]+?) -->)")
 
 
 # Finding and reading -------------------------------------------------------------------------------------------------

@@ -62,6 +62,20 @@ WORDS = {
         limits="64 pixels, faces of this world only; the way back reads from a sketch what this network has hidden in "
         "it, and guesses where there is nothing hidden",
     ),
+    "cut_portraits": Words(
+        data="4,000 photographs and 4,000 pencil sketches of the world's portraits, of other people in each",
+        load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("cut")\n'
+        'networks = zoo.load("cut_portraits", chapter.finished(zoo.record("cut_portraits")["settings"]))',
+        limits="64 pixels, from photographs of this world to sketches; small features may smear, and strokes may stand "
+        "where none belong",
+    ),
+    "cut_etretat": Words(
+        data="a photograph of houses on a river, and Monet's painting of cliffs at Etretat",
+        load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("cut")\n'
+        'painter = zoo.load("cut_etretat", chapter.painter(zoo.record("cut_etretat")["settings"]))\n'
+        "# chapter.whole(painter, photograph) paints",
+        limits="made for one photograph; another one it has never seen",
+    ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
         "textures painted by code",
