@@ -325,7 +325,7 @@ def test_a_system_is_planned_then_written_then_done(small):
 
 def test_a_claim_without_results_is_not_yet_measured(small):
     text = "\n".join(course.verdict_table(small))
-    assert "So far: 1 not yet measured." in text and "looking" in text and "*one* (planned)" in text
+    assert "So far: 0 of 1 measured." in text and "looking" in text and "*one* (planned)" in text
     assert "It is \\| so." in text  # a bar would end the cell
 
 
@@ -333,7 +333,10 @@ def test_a_verdict_comes_with_its_sentence_and_chapter(small):
     put_notebook(small)
     put_rows(small, dict(name="verdict", value="fails"), dict(name="verdict_sentence", value="It was 3, not 4."))
     text = "\n".join(course.verdict_table(small))
-    assert "So far: 1 fails." in text and "not yet measured" not in text
+    assert (
+        "So far: 1 of 1 measured; verdicts, some claims have several: 1 fails." in text
+        and "not yet measured" not in text
+    )
     assert "**✘ fails.** It was 3, not 4. [The first](/notebooks/1_part/one.ipynb)" in text
     assert "It was 3, not 4." in "\n".join(course.claim_boxes(["C01"], small))
 

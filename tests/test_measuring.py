@@ -106,6 +106,21 @@ def test_what_the_laboratory_records_is_marked(small):
     assert "*(" not in rows[1][1] and rows[2][1].endswith("*(reference)*")
 
 
+def test_what_is_scored_again_in_another_chapter_stands_once(small):
+    put(small, scores(arm="ours", content=0.2), scores(arm="drawn again", content=1.0, style=1.0))
+    again = [scores(arm="ours", chapter="two", content=c) for c in (0.2, 0.3)]
+    put(small, scores(arm="XDoG", chapter="world", content=0.4), chapter="world")
+    other = scores(arm="XDoG", chapter="two", content=0.4) + scores(
+        arm="drawn again", chapter="two", content=1.0, style=1.0
+    )
+    put(small, again[0], other, chapter="two")
+    rows = board(small)
+    assert [re.search(r"\[(.+?)\]", row[1])[1] for row in rows] == ["XDoG", "ours", "drawn again"]
+    assert rows[0][1].endswith("*(by hand)*") and rows[2][0] == "" and rows[2][1].endswith("*(reference)*")
+    put(small, again[1], other, chapter="two")  # another result is another row
+    assert len(board(small)) == 4
+
+
 def test_tasks_sizes_and_kinds_have_tables_of_their_own(small):
     large = scores(suffix=" at 128", arm="ours")
     sized = [row | dict(name="size sized", value=128.0) for row in scores()[:1]] + scores(suffix=" sized")

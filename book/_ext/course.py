@@ -39,7 +39,8 @@ SHOWN = {
     "edit": ("edit", "content", "style", "style_raw", "kernel_ratio", "ssim", "perceptual"),
 }
 HEADS = {"style_raw": "Raw style", "kernel_ratio": "Kernel ratio", "ssim": "SSIM"}
-REFERENCES = ("source picture", "true picture", "other content", "noise", "plain")  # arms of the laboratory, no methods
+REFERENCES = ("source picture", "true picture", "drawn again", "other content")  # arms that are no methods
+NOTHING = ("noise", "plain")  # and those of the laboratory alone
 STATES = {"done": "● done", "written": "◐ written, not yet run", "planned": "○ planned"}
 
 
@@ -119,13 +120,18 @@ def verdict(claim, rows, root=ROOT):
 
 
 def verdict_table(root=ROOT):
-    rows, lines, counted = results(root), [], dict.fromkeys([*VERDICTS, NOT_YET], 0)
+    rows, lines, counted, measured = results(root), [], dict.fromkeys(VERDICTS, 0), 0
     for claim in entries("claims", root):
-        for mark, *_ in verdicts(claim["id"], rows) or [(NOT_YET,)]:
+        found = verdicts(claim["id"], rows)
+        measured += bool(found)
+        for mark, *_ in found:
             counted[mark] += 1
         lines.append((f'<span id="{claim["id"]}"></span>{claim["id"]}', claim["text"], verdict(claim, rows, root)))
     counts = ", ".join(f"{number} {word}" for word, number in counted.items() if number)
-    return [f"So far: {counts}.", "", *table(("", "The survey says", "Verdict"), lines)]
+    told = f"{measured} of {len(lines)} measured" + (
+        f"; verdicts, some claims have several: {counts}" if counts else ""
+    )
+    return [f"So far: {told}.", "", *table(("", "The survey says", "Verdict"), lines)]
 
 
 def claim_boxes(ids, root=ROOT):
@@ -275,7 +281,35 @@ def scored(root=ROOT):
             for metric in (*SHOWN[kind_of(task)], "seconds", "pictures"):
                 if (value := named.get(metric + suffix)) is not None:
                     entry["values"][metric].append(value["value"])
-    return list(found.values())
+    return once(marked(list(found.values()), root), root)
+
+
+def once(entries_, root=ROOT):
+    """Without what a later chapter has scored again: the same arm on the same task, with the same result."""
+    contents = root / "_toc.yml"
+    order, first = contents.read_text(encoding="utf8") if contents.exists() else "", {}
+
+    def place(entry):
+        chapter = home(entry["chapter"], root)
+        return not chapter.startswith("laboratory/"), order.find(f"notebooks/{chapter}\n")
+
+    def told(entry):
+        seen = tuple(shown(entry, metric) for metric in (*SHOWN[kind_of(entry["task"])], "pictures"))
+        return entry["arm"], entry["task"], entry["size"] or 0, *seen
+
+    for entry in sorted(entries_, key=place):
+        first.setdefault(told(entry), entry["chapter"])
+    return [entry for entry in entries_ if entry["chapter"] == first[told(entry)]]
+
+
+def marked(entries_, root=ROOT):
+    """The same entries, each with its mark: "reference", "by hand" for the laboratory's filters, "" for a method."""
+    homes = [home(entry["chapter"], root) for entry in entries_]
+    filters = {entry["arm"] for entry, place in zip(entries_, homes, strict=True) if place == "laboratory/world"}
+    for entry, place in zip(entries_, homes, strict=True):
+        reference = entry["arm"] in REFERENCES or entry["arm"] in NOTHING and place.startswith("laboratory/")
+        entry["mark"] = "reference" if reference else "by hand" if entry["arm"] in filters - {*NOTHING} else ""
+    return entries_
 
 
 def mean(entry, metric):
@@ -307,22 +341,17 @@ def home(chapter, root=ROOT):
     return next((p.with_suffix("").as_posix() for p in paths if not set(hidden) & set(p.parts)), chapter)
 
 
-def mark(entry, root=ROOT):
-    """Whether an entry of the laboratory is a "reference", or a filter made "by hand"; "" for a method."""
-    chapter = home(entry["chapter"], root)
-    if entry["arm"] in REFERENCES and chapter.startswith("laboratory/"):
-        return "reference"
-    return "by hand" if chapter == "laboratory/world" else ""
-
-
 def label(entry, root=ROOT):
-    """A method's name in a table: its arm with a link, what the task's name does not say, and its mark."""
+    """A method's name in a table: its arm with a link, its system, what the task's name does not say, and its mark."""
     chapter = home(entry["chapter"], root)
     name = link(chapter, root, entry["arm"]) if path_of(chapter, root) else entry["arm"] or chapter
+    known = (root / "book" / "systems.yml").exists()
+    systems = {system["chapter"]: system["name"] for system in (entries("systems", root) if known else ())}
+    if not entry["mark"] and chapter in systems and not any(name_ in entry["arm"] for name_ in systems.values()):
+        name += f", {systems[chapter]}"
     if not set(re.findall(r"\w+", entry["suffix"])) <= set(re.findall(r"\w+", entry["task"])):
         name += f", {entry['suffix'].strip()}"
-    marked = mark(entry, root)
-    return name + (f" *({marked})*" if marked else "")
+    return name + (f" *({entry['mark']})*" if entry["mark"] else "")
 
 
 def ranking(kind, entries_, root=ROOT):
@@ -331,7 +360,7 @@ def ranking(kind, entries_, root=ROOT):
     for entry in entries_:
         score = harmonic([mean(entry, metric) or 0.0 for metric in RANKED_BY[kind]])
         ratio = mean(entry, "kernel_ratio")
-        order = (mark(entry, root) == "reference", -score, math.inf if ratio is None else ratio, label(entry, root))
+        order = (entry["mark"] == "reference", -score, math.inf if ratio is None else ratio, label(entry, root))
         ranked.append((order, entry))
     rows, counts = [], {mean(entry, "pictures") for entry in entries_}
     counted = ("Pictures",) if len(counts) > 1 else ()
