@@ -324,7 +324,8 @@ def test_the_two_networks_and_the_measurement_share_no_content():
 def tiny(monkeypatch, tmp_path):
     """A plan of two epochs on a few pictures, and those pictures."""
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path))
-    plan = {"module": lambda: Oracle((4, 4, 4), 8), "share": 1.0, "epochs": 2, "batch": 8, "rate": 2e-3, "seed": 5}
+    # not narrower: on CPUs with AVX2 alone, torch 2.14's convolutions of 4 channels, channels-last, corrupt the memory
+    plan = {"module": lambda: Oracle((8, 8, 8), 8), "share": 1.0, "epochs": 2, "batch": 8, "rate": 2e-3, "seed": 5}
     monkeypatch.setitem(judges.PLAN, "oracle", plan)
     random = torch.Generator().manual_seed(0)
     data = {}
