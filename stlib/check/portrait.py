@@ -362,7 +362,8 @@ _LOOK = {
     "run A": "`D_parts` is near 0 from the second point on and `parts` at 1, while `G_AB` and `D_B` are in balance: "
     "the small judges know every made drawing, whatever it shows; something else gives it away",
     "run B": "`G_AB` and `D_B` both go to 0: two opponents cannot both win, unless both want the same",
-    "run C": "the adversaries are as in the healthy run, but `strict` ends at twice the healthy run's: nobody works on it",
+    "run C": "the adversaries are as in the healthy run, but `strict` ends at twice the healthy run's: nobody works on "
+    "it",
     "run D": "`G_AB` rises towards 1 and `D_B` falls to 0, `parts` and `D_parts` follow, and `strict` falls even "
     "below the healthy run's: it is the only loss that the generator which draws still obeys",
 }
