@@ -28,7 +28,7 @@ ALSO = {  # what else has to be changed for it
 }
 PLAN = dict(size=32, width=10, blocks=2, critic=16, local=12, layers=1, batch=1, rate=5e-4, pool=50, steps=600)
 PLAN |= dict(half_life=200, ends=(0.5, 0.5))
-RULE = dict(forward="edges", cycle=5.0, truncation="released", back=5.0, parts=0.5, identity=0.0)
+RULE = dict(forward="edges", cycle=5.0, truncation="released", levels=64, back=5.0, parts=0.5, identity=0.0)
 
 
 def chapter_with(*changes):

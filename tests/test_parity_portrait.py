@@ -79,7 +79,7 @@ def test_the_chapters_own_step_has_the_local_losses(chapter):
         setattr(n, f"D_{part}", with_weights(patchgan.Discriminator(2, 3, inputs=2), case, "D"))
     n.G_AB, n.D_B = (lambda a: case["fake"]), (lambda x: x)
     n.G_BA, n.D_A = (lambda x: x.expand(-1, 3, -1, -1)), (lambda x: x)
-    rule = dict(forward="edges", cycle=0.0, truncation="none", back=0.0, parts=0.5, identity=0.0)
+    rule = dict(forward="edges", cycle=0.0, truncation="none", levels=64, back=0.0, parts=0.5, identity=0.0)
     masks = case["mask_A"].expand(-1, 3, -1, -1)
     losses, _, _ = chapter.generator_losses(n, torch.zeros(2, 3, 24, 28), case["real"], masks, 0.0, rule, None)
     shown = torch.cat([case["fake"], masks], dim=1)

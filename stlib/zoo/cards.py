@@ -76,8 +76,8 @@ WORDS = {
         'about = zoo.record("portrait_lines")\n'
         'nets = zoo.load("portrait_lines", chapter.finished(about["settings"]))\n'
         '# chapter.translate(nets["G_AB"], photographs) draws in one channel; "G_BA" leads back',
-        limits="64 pixels, faces of this world only, one kind of pen; small features may smear, and the way back returns "
-        "edges, not colours",
+        limits="64 pixels, faces of this world only, one kind of pen; small features may smear, and the way back "
+        "returns edges, not colours",
     ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
