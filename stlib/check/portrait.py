@@ -169,7 +169,7 @@ def _judged_mistakes(given, first):
 @exercise("old drawings keep their own masks, and outside there is paper.")
 def masked(answer):
     """What the judge of a part is shown: the real drawing and one from the pool, white outside, with their masks."""
-    first, given = _pictures(1), _pictures(2)
+    first, given = _pictures(1), _pictures(3)  # whose masks lie elsewhere
     pool, results = _Pool(), []
     for pictures in (first, given):
         leaf = pictures[2].clone().requires_grad_()
@@ -231,6 +231,9 @@ def relaxed(answer):
     def edges(x):
         return (x - x.roll(1, 3)).square().sum(dim=1, keepdim=True)
 
+    def number(x):
+        return x.item() if torch.is_tensor(x) else float(x)
+
     def distance(x, y):
         if x.shape != y.shape:
             raise Wrong(f"you compare {tuple(x.shape)} with {tuple(y.shape)}: edges with edges, of two photographs.")
@@ -283,16 +286,16 @@ def relaxed(answer):
                                                                     "two add up to 5"),
         (lambda p: weighted(right, p) / 2, "that is half of it: a sum, not a mean"),
     )  # fmt: skip
-    found = [float(result) for result in results]
+    found = [number(result) for result in results]
 
     def same(function):
-        return all(math.isclose(x, float(function(p)), rel_tol=1e-6) for x, p in zip(found, (0.5, 0.2), strict=True))
+        return all(math.isclose(x, number(function(p)), rel_tol=1e-6) for x, p in zip(found, (0.5, 0.2), strict=True))
 
     if not same(lambda p: weighted(right, p)):
         for wrong, saying in mistakes:
             if same(wrong):
                 raise Wrong(f"{saying}.")
-        raise Wrong(f"you found {found[0]:.5f} at p = 0.5 where {float(weighted(right, 0.5)):.5f} is right: draw, read "
+        raise Wrong(f"you found {found[0]:.5f} at p = 0.5 where {number(weighted(right, 0.5)):.5f} is right: draw, read "
                     "the drawing and the truncated drawing, compare the edges of both with those of a.")  # fmt: skip
     result = results[0]
     if not torch.is_tensor(result) or not result.requires_grad:
