@@ -17,7 +17,7 @@ MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
         'D(torch.cat([shown, real[name]] if name == "ink" else [real[name], shown])).chunk(2)',
     ),
     "heavy": ('{"brush": share * rule["brush"]', '{"brush": 100 * share * rule["brush"]'),
-    "stranger": ("edges((a.float() + 1) / 2)", "edges((a.flip(2).float() + 1) / 2)"),
+    "stranger": ("edges((a + 1) / 2)", "edges((a.flip(2) + 1) / 2)"),
     "still": (
         'if (name[0] == "D") == critics for p in',
         'if (name[0] == "D") == critics and name != "D_ink" for p in',
