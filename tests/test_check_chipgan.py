@@ -153,16 +153,16 @@ BRUSH = {
 }  # fmt: skip
 
 
-CAUSES = {"run A": "heavy", "run B": "left_out", "run C": "targets", "run D": "stranger"}
+CAUSES = {"run A": "heavy", "run B": "left_out", "run C": "targets", "run D": "still"}
 BROKEN = {
-    "right": [CAUSES, dict(reversed(CAUSES.items())) | {"healthy": "still"}],
+    "right": [CAUSES, dict(reversed(CAUSES.items())) | {"healthy": "maximum"}],
     "run A again": CAUSES | {"run A": "targets"},
-    "run B again": CAUSES | {"run B": "still"},
+    "run B again": CAUSES | {"run B": "still", "run D": "left_out"},
     "run C again": CAUSES | {"run C": "left_out"},
     "run D again": CAUSES | {"run D": "maximum"},
-    "a D_ink that does not learn": CAUSES | {"run B": "still"},
-    "play their game": CAUSES | {"run D": "maximum"},
-    "the same mistake four times": dict.fromkeys(CAUSES, "still"),
+    "a wish that cannot be granted": CAUSES | {"run A": "stranger"},
+    "can play their game": CAUSES | {"run D": "maximum"},
+    "the same mistake four times": dict.fromkeys(CAUSES, "stranger"),
     "each run has another one": dict.fromkeys(CAUSES, "maximum"),
     "no answer for run D": {run: cause for run, cause in CAUSES.items() if run != "run D"},
     "none of the mistakes": CAUSES | {"run A": "bad luck"},
