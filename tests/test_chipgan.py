@@ -1,5 +1,6 @@
 """The chapter `chipgan`: its functions, what its trainings withstand, and that its claims can fail."""
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -133,20 +134,40 @@ def test_who_moves_when_and_no_gradient_is_left(chapter, sets, rule, monkeypatch
     assert moved == 2 * (cut if rule["base"] == "CUT" else cycle)
 
 
-def test_without_the_art_it_is_cyclegan(chapter, sets):
+def test_without_the_art_it_trains_as_cyclegan_does(chapter):
     from cyclegan_mistakes import chapter_with as cyclegan_with
 
-    steps = dict(steps=6)
-    ours, n = trained(chapter, sets, TINY | steps | dict(decay=3), NONE, fast=False)
-    plan = {key: TINY[key] for key in ("size", "width", "blocks", "critic", "layers", "batch", "rate", "pool")}
-    plan |= steps | dict(half_life=4)
-    *_, (theirs, m) = cyclegan_with().train("other", *sets, plan, {"cycle": 10.0, "identity": 5.0})
-    if theirs.facts()["dtype"] != "float32":
-        pytest.skip("cyclegan's chapter computes in bfloat16 on this machine: no equal numbers to be had.")
-    for mine, other in (("G_AB", "G_AB"), ("D_B", "D_B"), ("D_A", "D_A")):
-        assert ours.losses[mine] == pytest.approx(theirs.losses[other], rel=1e-3)
-    assert ours.losses["cycle"] == pytest.approx(theirs.losses["cycle_A"] + theirs.losses["cycle_B"], rel=1e-3)
-    torch.testing.assert_close(n.G_AB.state_dict(), m.G_AB.state_dict(), atol=1e-4, rtol=1e-3)
+    cyclegan, ends = cyclegan_with(), []
+    pictures = torch.rand(4, 2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(8)) * 2 - 1
+
+    def trained_by(step, n):
+        sides = {side: [p for key, net in vars(n).items() if key[0] == side for p in net.parameters()] for side in "GD"}
+        optimizers = {side: torch.optim.Adam(weights, 1e-3, (0.5, 0.999)) for side, weights in sides.items()}
+
+        def descend(side, loss):
+            loss.backward(inputs=sides[side])
+            optimizers[side].step()
+            optimizers[side].zero_grad()
+
+        run = SimpleNamespace(autocast=contextlib.nullcontext, descend=descend)
+        pools = {key: training.ImagePool(1) for key in ("A", "B", "ink")}
+        for number, (a, b) in enumerate(pictures):
+            torch.manual_seed(number)
+            losses = step(run, n, pools, a, b)
+        return n, losses
+
+    torch.manual_seed(5)
+    ends.append(
+        trained_by(lambda *given: chapter.chip_step(*given, TINY, NONE, 1.0), chapter.networks(TINY, "CycleGAN"))
+    )
+    torch.manual_seed(5)
+    both = {"cycle": 10.0, "identity": 5.0}
+    ends.append(trained_by(lambda *given: cyclegan.step(*given, both), cyclegan.networks(TINY)))
+    (n, ours), (m, theirs) = ends
+    for name in vars(m):
+        torch.testing.assert_close(getattr(n, name).state_dict(), getattr(m, name).state_dict(), atol=1e-4, rtol=1e-3)
+    for name in ("D_A", "D_B", "G_AB"):
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-4, rtol=1e-3)
 
 
 def test_one_step_without_the_art_has_cyclegan_s_losses(chapter):
@@ -365,18 +386,20 @@ def test_the_measures_know_the_truth_from_what_is_spoilt(chapter):
     again = world.render(metrics.TASKS["portraits photo->ink"].contents(4), "ink", 64, variation=1)
     assert chapter.art_scores(truth, truth) == pytest.approx({"strokes": 1, "voids": 1, "wash": 0}, abs=1e-5)
     right, moved = chapter.art_scores(again, truth), chapter.art_scores(truth.roll(6, 3), truth)
-    assert right["strokes"] > 0.9 > 0.75 > moved["strokes"] and right["voids"] > moved["voids"] + 0.1
+    assert right["strokes"] > 0.7 > 0.5 > moved["strokes"] and right["voids"] > moved["voids"] + 0.1
     assert moved["wash"] < 0.3  # a wash in another place is as rough as it was
     dark, bare = torch.zeros_like(truth), torch.full_like(truth, 0.93)
-    assert chapter.void_iou(dark, truth).max() == 0 and chapter.stroke_f1(bare, truth).max() < 1e-3
+    assert chapter.void_iou(dark, truth).max() == chapter.stroke_f1(bare, truth).max() == 0
     assert chapter.void_iou(bare, truth).mean() == pytest.approx((images.luminance(truth) > 0.8).float().mean().item())
 
 
-def test_one_pixel_of_play_and_not_more(chapter):
-    truth = torch.ones(1, 3, 64, 64)
-    truth[..., 20:24, 10:50] = 0
-    scores = [chapter.stroke_f1(truth.roll(by, 2), truth).item() for by in (0, 1, 8)]
-    assert scores[0] == pytest.approx(1) and scores[1] > 0.95 and scores[2] < 0.2
+def test_the_outlines_of_a_bar_are_thin_and_in_their_place(chapter):
+    bar = torch.ones(1, 3, 32, 32)
+    bar[..., 10:20, 8:24] = 0
+    found = chapter.outlines(bar)[0, 0]
+    assert 40 <= found.sum() <= 60 and found[8:22, 6:26].sum() == found.sum() and not found[12:18, 10:22].any()
+    assert chapter.stroke_f1(bar, bar).item() == 1
+    assert chapter.stroke_f1(bar.roll(5, 2), bar).item() < 0.3
 
 
 def test_a_wash_that_is_too_even_is_below_0_and_a_rougher_one_above(chapter):

@@ -61,8 +61,9 @@ def _erosion_mistakes(x, size):
 @exercise("dark strokes grow by half a window, and the paper around stays white.")
 def erosion(answer):
     """The minimum over size x size windows of each channel, paper (1) around, the same size, differentiable."""
-    for size, shape in ((5, (2, 3, 12, 9)), (3, (1, 3, 6, 7)), (7, (1, 3, 9, 10))):
-        x = (1.9 * _random(*shape, seed=size) - 0.95).requires_grad_(True)
+    for size, shape in ((5, (2, 3, 14, 13)), (3, (1, 3, 8, 9)), (7, (1, 3, 16, 17))):
+        x = 0.5 + 0.45 * _random(*shape, seed=size) - 1.3 * (_random(*shape, seed=size + 10) > 0.95)
+        x = x.requires_grad_(True)  # light paper with dark spots
         before = x.detach().clone()
         result = answer(x, size)
         if not torch.equal(x.detach(), before):
@@ -157,7 +158,8 @@ def brush(answer):
         raise Wrong(f"your function returns a tensor of shape {tuple(result.shape)}; take the mean at the end.")
     if not torch.is_tensor(result) and (not isinstance(result, numbers.Real) or isinstance(result, bool)):
         raise Wrong(f"your function returns a {type(result).__name__}; one number is expected.")
-    found, right = float(result), _balanced(*before).item()
+    found = result.item() if torch.is_tensor(result) else float(result)
+    right = _balanced(*before).item()
 
     def same(wrong):
         return abs(found - float(wrong)) <= 1e-5 * max(abs(float(wrong)), 1e-2)
@@ -186,14 +188,14 @@ def brush(answer):
     extreme = torch.tensor([0.0, 1.0, 0.0, 1.0]).view(1, 1, 2, 2).requires_grad_(True)
     target = torch.tensor([1.0, 0.0, 0.0, 0.5]).view(1, 1, 2, 2)
     result = answer(extreme, target)
-    if not math.isfinite(float(result)):
-        raise Wrong(f"right, but your loss is {float(result)} where p is exactly 0 or 1: clamp p to 1e-6 and 1 - 1e-6 "
+    if not math.isfinite(result.item()):
+        raise Wrong(f"right, but your loss is {result.item()} where p is exactly 0 or 1: clamp p to 1e-6 and 1 - 1e-6 "
                     "before the logarithms.")  # fmt: skip
     (gradient,) = torch.autograd.grad(result, extreme)
     if not gradient.isfinite().all():
         raise Wrong("right, but where p is exactly 0 or 1 the gradient is not finite: clamp p, not the logarithm or "
                     "the loss.")  # fmt: skip
-    if float(result) < 1.0:
+    if result.item() < 1.0:
         raise Wrong("right, but a p of exactly 0 where there is an edge costs hardly anything: clamp nearer to 0 and "
                     "1.")  # fmt: skip
 
@@ -249,13 +251,13 @@ CURVES = {
 }
 _CAUSES = {"run A": "heavy", "run B": "left_out", "run C": "targets", "run D": "still"}
 _LOOK = {
-    "run A": "D_B wins outright from the second point on, and G_AB is near 1: the painter hardly tries to fool it. Whose "
-    "wish is heard instead? Look which curve is lowest of all runs",
-    "run B": "D_ink learns and wins at once, with `ink` near 0.9, while the other game is in balance. Does anybody work "
-    "on `ink`?",
+    "run A": "D_B wins outright from the second point on, and G_AB stays near 0.85: the painter hardly tries to fool "
+    "it. Whose wish is heard instead? Look which run ends with the lowest `brush`",
+    "run B": "D_ink learns and wins at once, with `ink` near 0.9, while the other game is in balance. Does anybody "
+    "work on `ink`?",
     "run C": "`ink` and D_ink go to 0 together: two opponents cannot both win, unless both want the same",
-    "run D": "`ink` and D_ink are both level almost from the start: one of the two is not playing, and the other cannot "
-    "please it",
+    "run D": "`ink` and D_ink are both level almost from the start: one of the two is not playing, and the other "
+    "cannot please it",
 }
 _AGAINST = {
     "stranger": "with a wish that cannot be granted `brush` would stay above the healthy run's",
