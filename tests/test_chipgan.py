@@ -260,6 +260,23 @@ def test_the_edges_are_those_of_the_photograph(chapter, sets):
     assert own < other
 
 
+def brush_of_a_step(chapter):
+    """The brush term of a step, and what it should be, for the photograph of that step."""
+    torch.manual_seed(4)
+    n = chapter.networks(TINY, "CycleGAN")
+    a, b = (torch.rand(2, 1, 3, 32, 32) * 2 - 1).unbind(0)
+    run = SimpleNamespace(autocast=contextlib.nullcontext, descend=lambda side, loss: loss)
+    pools = {key: training.ImagePool(1) for key in ("A", "B", "ink")}
+    found = chapter.chip_step(run, n, pools, a, b, TINY, RULE, 1.0)["brush"]
+    return found, chapter.brush_loss(edges((n.G_AB(a) + 1) / 2), edges((a + 1) / 2))
+
+
+def test_a_step_asks_for_the_edges_of_its_own_photograph(chapter):
+    torch.testing.assert_close(*brush_of_a_step(chapter))
+    found, wanted = brush_of_a_step(chapter_with(("art_terms(n, a, fakes", "art_terms(n, b, fakes")))
+    assert abs(found - wanted) > 1e-3  # the edges of a real painting, of another person
+
+
 def test_pulls_are_those_of_the_weighted_terms(chapter):
     n, a = chapter.networks(TINY, "CycleGAN"), torch.rand(2, 3, 32, 32) * 2 - 1
     once, twice, released = (chapter.pulls(n, a, TINY, RULE | dict(ink=w)) for w in (1.0, 2.0, 0.0))
