@@ -50,7 +50,7 @@ def box(answer):
         _told(result, (
             (_pool(x, side, radius), "at the border you divide by the whole window: the zeros outside are not there, "
                                      "so they must not count"),
-            (_pool(x, side, radius) * side**2, "you have the sum over the window: divide by the number of pixels in it"),
+            (_pool(x, side, radius) * side**2, "you have the sum over the window: divide by the number of its pixels"),
             (_pool(repeated, side, 0), "you repeated the border outwards: pixels outside are not there, do not count "
                                        "them"),
             (_pool(mirrored, side, 0), "you mirrored the border outwards: pixels outside are not there, do not count "
@@ -119,7 +119,7 @@ def shift(answer):
         luma, drawn = torch.tensor([0.299, 0.587, 0.114]).double(), (w - _LOW) / (_HIGH - _LOW)
         _told(x, (
             (_grey(before[0], w, divide=False), "divide by the sum of the triple, or the brightness changes with it"),
-            (_grey(before[0], w.flip(0)), "red and blue are exchanged: pictures here are in the order red, green, blue"),
+            (_grey(before[0], w.flip(0)), "red and blue are exchanged: channels here are red, green, blue"),
             (_grey(before[0], luma), "your weights are fixed: draw them anew in each call"),
             (_grey(before[0], drawn), "your weights go from 0 to 1: scale them into their ranges, low + (high - low) "
                                       "* rand"),
@@ -187,18 +187,18 @@ def plain(answer):
                 medians[i][:, here] = before[i][:, here].median(dim=1, keepdim=True).values
         scrambled = before.reshape(-1, 3).view(2, 5, 6, 3).permute(0, 3, 1, 2)
         _told(found, (
-            (_plain(before, labels, apart=False), "the pictures of the batch share their segments: label 0 of the first "
-                                                  "is not label 0 of the second"),
+            (_plain(before, labels, apart=False), "the pictures of the batch share their segments: label 0 of the one "
+                                                  "is not label 0 of the other"),
             (right * count, "you have the sums: divide by the number of pixels in each segment"),
             (right.mean(dim=1, keepdim=True).expand_as(right), "your segments are grey: each channel has its own mean"),
             (medians, "you took the median: the mean is asked for"),
             (before, "your result is the input"),
-            (before.mean(dim=(2, 3), keepdim=True).expand_as(before), "one mean for the whole picture: each segment has "
-                                                                      "its own"),
+            (before.mean(dim=(2, 3), keepdim=True).expand_as(before), "one mean for the whole picture: each segment "
+                                                                      "has its own"),
         ))  # fmt: skip
         mixed = _plain(scrambled, labels)
         if _same(found, mixed) or _same(found, mixed.permute(0, 2, 3, 1).reshape(before.shape)):
-            raise Wrong("you reshaped without moving the channels: a row then mixes neighbouring pixels of one channel. "
+            raise Wrong("you reshaped without moving the channels: a row then mixes neighbours of one channel. "
                         "`permute(0, 2, 3, 1)` first.")  # fmt: skip
         for i in range(2):
             for label in labels[i].unique():

@@ -70,9 +70,9 @@ WORDS = {
         "where none belong",
     ),
     "whitebox_portraits": Words(
-        data="4,000 photographs and 4,000 cartoons of the world's portraits, of other people in each; the generator for "
-        "photographs: crops of four photographs that ship with scikit-image and scikit-learn, and of the world's "
-        "photographs and cartoons, portraits and landscapes",
+        data="4,000 photographs and 4,000 cartoons of the world's portraits, of other people in each; for the "
+        "generator of photographs crops of four photographs that ship with scikit-image and scikit-learn, and of the "
+        "world's photographs and cartoons, portraits and landscapes",
         load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("whitebox")\n'
         'about = zoo.record("whitebox_portraits")["settings"]\n'
         'nets = zoo.load("whitebox_portraits", chapter.finished(about, about["real"]))\n'
