@@ -19,7 +19,7 @@ MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
     "content": ('goals = {"content": a,', 'goals = {"content": a.roll(1, 0),'),
 }
 PLAN = dict(size=32, width=8, blocks=2, critic=16, halvings=1, filter=0, smooth=1, segments=40, colours=1.0)
-PLAN |= dict(eyes="worldnet", layer="conv7", batch=2, rate=1e-3, warm=200, steps=400, half_life=100)
+PLAN |= dict(eyes="worldnet", layer="conv6", batch=2, rate=1e-3, critic_rate=1e-3, warm=200, steps=400, half_life=100)
 RULE = dict(adversary=0.0, surface=0.1, texture=1.0, structure=0.1, content=0.1, variation=0.05, pixels=0.0)
 SHOWN = {"D texture": 1.0, "texture": 1.0, "structure": 0.1, "content": 0.1}  # losses and their weights
 
