@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stlib.nets.convolutions import convolve
+from stlib.nets.convolutions import convolve, without_autocast
 from stlib.nets.normalization import InstanceNorm
 
 SLOPE = 0.2  # of all leaky ReLUs
+HALF = math.sqrt(0.5)  # keeps the variance of a sum of two
 
 
 def he_init(network):
@@ -97,7 +98,7 @@ class ResBlock(nn.Module):
         if self.halves:
             x, y = functional.avg_pool2d(x, 2), functional.avg_pool2d(y, 2)
         y = self.conv2(functional.leaky_relu(self.norm2(y), SLOPE))
-        return (self.conv1x1(x) + y) / math.sqrt(2)
+        return HALF * (self.conv1x1(x) + y)
 
 
 class StyledBlock(nn.Module):
@@ -120,7 +121,7 @@ class StyledBlock(nn.Module):
         if not self.shortcut:
             return y
         x = self.conv1x1(x)
-        return ((_doubled(x) if self.doubles else x) + y) / math.sqrt(2)
+        return HALF * ((_doubled(x) if self.doubles else x) + y)
 
 
 def _doubled(x):
@@ -188,7 +189,9 @@ class Generator(nn.Module):
         """Pictures (B, 3, H, W) of maps and codes (B, `code`)."""
         for block in self.decode:
             maps = block(maps, s)
-        return self.to_rgb(maps).to(s.dtype)  # also under autocast: 8 bits are too few for a picture
+        colours = self.to_rgb[:-1](maps)
+        with without_autocast(colours):  # 8 bits are too few for a picture
+            return self.to_rgb[-1](colours.to(s.dtype))
 
     def forward(self, pictures, s):
         return self.paint(self.maps(pictures), s)
@@ -209,7 +212,8 @@ class Mapping(nn.Module):
 
     def forward(self, z, domains):
         h = self.shared(z)
-        return of_domain(torch.stack([branch(h) for branch in self.unshared], dim=1), domains)
+        codes = torch.stack([branch(h) for branch in self.unshared], dim=1)
+        return of_domain(codes, domains).to(z.dtype)
 
 
 def _perceptron(*widths):
