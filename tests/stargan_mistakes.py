@@ -12,7 +12,7 @@ from stlib import chapters
 
 MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
     "sign": ('"diversity": -diversity_weight', '"diversity": diversity_weight'),
-    "still": ("run.descend(\"D\", d_loss(", "(lambda name, loss: loss.detach())(\"D\", d_loss("),
+    "still": ('run.descend("D", d_loss(', '(lambda name, loss: loss.detach())("D", d_loss('),
     "domain": ("adversarial.g_logistic(n.D(made, target))", "adversarial.g_logistic(n.D(made, y))"),
     "style": ('"style": distance(n.E(made, target), s)', '"style": distance(n.E(made, target), s).detach()'),
     "back": ("n.G(made, n.E(x, y))", "n.G(made, s)"),
@@ -41,7 +41,8 @@ def curves(chapter, name, domains, plan=PLAN):
     """The terms of a training without their weights, means of both passes and of 50 steps: {"D": [...], ...}."""
     *_, (run, _) = chapter.train(name, domains, plan)
     return {
-        term: [round((row[f"{term}, noise"] + row[f"{term}, reference"]) / 2, 3) for row in run.history] for term in TERMS
+        term: [round((row[f"{term}, noise"] + row[f"{term}, reference"]) / 2, 3) for row in run.history]
+        for term in TERMS
     }
 
 

@@ -160,8 +160,8 @@ def test_losses_and_gradients(dtype):
 TRAPS = {
     "R1 without its half": ("weight / 2 * adversarial.r1", "weight * adversarial.r1"),
     "both pictures learn": ("    with torch.no_grad():\n        other", "    if True:\n        other"),
-    "the first picture is detached": ('distance(made, other)', 'distance(made.detach(), n.G.paint(maps, s2))'),
-    "the sign of the diversity": ("return plan[\"diversity\"] * max", "return -plan[\"diversity\"] * max"),
+    "the first picture is detached": ("distance(made, other)", "distance(made.detach(), n.G.paint(maps, s2))"),
+    "the sign of the diversity": ('return plan["diversity"] * max', 'return -plan["diversity"] * max'),
     "D of the wrong domain": MISTAKES["domain"],
     "the way back with the wanted code": MISTAKES["back"],
     "squares instead of absolute values": ("(x - y).abs().mean()", "(x - y).square().mean()"),
@@ -242,7 +242,7 @@ def test_an_iteration(dtype):
 
 OF_THE_ITERATION = {
     "AdamW": ("torch.optim.Adam(", "torch.optim.AdamW("),
-    "no pull of the weights": ("weight_decay=plan[\"decay\"]", "weight_decay=0.0"),
+    "no pull of the weights": ('weight_decay=plan["decay"]', "weight_decay=0.0"),
     "F at the full rate": ('plan["rate"] / (100 if key == "F" else 1)', 'plan["rate"]'),
     "the references move E": ('"reference": "G"}', '"reference": "GE"}'),
     "Adam's usual momentum": ("(0.0, 0.99)", "(0.9, 0.99)"),

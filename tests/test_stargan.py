@@ -1,4 +1,4 @@
-"""The chapter `stargan` and its networks: what its trainings withstand, what it measures, and that its claims can fail."""
+"""The chapter `stargan` and its networks: its trainings, what it measures, and that its claims can fail."""
 
 import copy
 from types import SimpleNamespace
@@ -194,7 +194,9 @@ def test_nan_stops_with_a_sentence_and_reaches_no_weight(chapter, domains, monke
         return terms | {"cycle": terms["cycle"] * (float("nan") if kept["calls"] == 4 else 1.0)}
 
     monkeypatch.setattr(chapter, "g_terms", poisoned)
-    with pytest.raises(FloatingPointError, match=r"'toy' stopped at step 1: a gradient of 'G' is not finite; .*: start"):
+    with pytest.raises(
+        FloatingPointError, match=r"'toy' stopped at step 1: a gradient of 'G' is not finite; .*: start"
+    ):
         trained(chapter, domains)
     assert weights(kept["n"]).isfinite().all()
 
@@ -254,7 +256,9 @@ def test_codes_and_pictures_have_the_shapes_of_the_course(chapter):
     assert torch.equal(one, chapter.from_latents(n, 1, 3)) and not torch.equal(one, chapter.from_latents(n, 1, 3, 5))
     made = chapter.translate(n, pictures, one)
     assert made.shape == pictures.shape and made.min() >= 0 and made.max() <= 1
-    torch.testing.assert_close(chapter.translate(n, pictures, one[:1])[2], chapter.translate(n, pictures[2:], one[:1])[0])
+    torch.testing.assert_close(
+        chapter.translate(n, pictures, one[:1])[2], chapter.translate(n, pictures[2:], one[:1])[0]
+    )
     transfer = chapter.guided(n, one)
     parts = torch.cat([transfer(pictures[:2]), transfer(pictures[2:])])
     torch.testing.assert_close(parts, made)
@@ -359,7 +363,10 @@ def test_the_side_runs_go_on_where_they_were(chapter):
     first = list(chapter.side_runs(*given))
     assert [key[0] for key, *_ in first] == ["moods", "one", "pair", "pair", "pair", "diversity", "diversity"]
     assert [run.step for _, run, _ in first] == [2, 3, 1, 1, 1, 1, 1]
-    assert [run.settings["domains"] for key, run, _ in first if key[0] == "pair"][0] == ["portraits in photo", "portraits in sketch"]
+    assert [run.settings["domains"] for key, run, _ in first if key[0] == "pair"][0] == [
+        "portraits in photo",
+        "portraits in sketch",
+    ]
     assert [run.settings["diversity"] for key, run, _ in first[-2:]] == [0.0, 1.0]
     for (_, run, n), (_, other, m) in zip(first, list(chapter.side_runs(*given)), strict=True):
         assert other._start[0] == run.step and torch.equal(weights(n), weights(m))
@@ -441,7 +448,10 @@ def test_each_part_of_c10_turns(chapter, changed, missed, mark):
 
 
 def test_c10_fails_where_the_pairs_are_better_in_all_that_is_seen(chapter):
-    worse = {(f"{name} of all ways", "one network"): [v] for name, v in (("content", 0.3), ("style_raw", 0.5), ("perceptual", 0.9))}
+    worse = {
+        (f"{name} of all ways", "one network"): [v]
+        for name, v in (("content", 0.3), ("style_raw", 0.5), ("perceptual", 0.9))
+    }
     assert chapter.c10_verdict(chapter.c10_parts(table(HELD, worse))) == "fails"
 
 
@@ -478,7 +488,10 @@ def test_c11_fails_where_all_is_a_ramp_and_legible(chapter):
 
 def test_the_verdicts_are_as_recorded_and_c10_turns_with_swapped_arms(chapter):
     rows = results.rows("stargan")
-    for claim, parts, verdict in (("C10", chapter.c10_parts, chapter.c10_verdict), ("C11", chapter.c11_parts, chapter.c11_verdict)):
+    for claim, parts, verdict in (
+        ("C10", chapter.c10_parts, chapter.c10_verdict),
+        ("C11", chapter.c11_parts, chapter.c11_verdict),
+    ):
         mark = next(row["value"] for row in rows if (row["name"], row["claim"]) == ("verdict", claim))
         assert mark == verdict(parts(results.facts("stargan", rows)))
     told = chapter.c10_parts(results.facts("stargan", rows))
@@ -488,7 +501,9 @@ def test_the_verdicts_are_as_recorded_and_c10_turns_with_swapped_arms(chapter):
 @pytest.mark.parametrize("missed", [dict(style=0.84), dict(content=0.74)])
 def test_each_bar_can_be_missed(chapter, missed):
     def facts(style=0.9, content=0.8):
-        return {name: {f"{s}, noise": [v] for s in ("ink", "oil")} for name, v in dict(style=style, content=content).items()}
+        return {
+            name: {f"{s}, noise": [v] for s in ("ink", "oil")} for name, v in dict(style=style, content=content).items()
+        }
 
     assert all(reached for _, reached in chapter.bars(facts(), ("ink", "oil")).values())
     assert sum(reached for _, reached in chapter.bars(facts(**missed), ("ink", "oil")).values()) == 1

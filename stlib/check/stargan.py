@@ -38,9 +38,9 @@ def _adain_mistakes(x, s, weight, bias):
     first = split(h[:1].expand_as(h))
     unbiased = (x - mean) / (x.var(dim=(2, 3), keepdim=True) + 1e-5).sqrt()
     return (
-        (gamma * n + beta, "the 1 is missing: the scale is 1 + gamma, so that a code that says nothing changes nothing"),
-        ((1 + turned[0]) * n + turned[1], "gamma and beta are exchanged: the first C numbers are gamma, the last C beta"),
-        ((1 + woven[0]) * n + woven[1], "you took every second number for gamma: it is the first half, beta the second"),
+        (gamma * n + beta, "the 1 is missing: the scale is 1 + gamma, so a code that says nothing changes nothing"),
+        ((1 + turned[0]) * n + turned[1], "gamma and beta are exchanged: the first C numbers are gamma, the others beta"),
+        ((1 + woven[0]) * n + woven[1], "you took every second number for gamma: it is the first half, beta the other"),
         ((1 + gamma) * n + 1 + beta, "beta has a 1 as well: only the scale is 1 + gamma"),
         ((1 + gamma) * n, "beta is missing: shift each channel by it"),
         (n + beta, "gamma is missing: scale each channel by 1 + gamma"),
@@ -136,8 +136,8 @@ def diversity(answer):
     total = (G(x, s) - G(x, s2)).abs().sum().item()
     if not _close(found[0], -0.8 * apart):
         for wrong, saying in (
-            (0.8 * apart, "the sign is the other way round: this is added to a loss, and a loss is made small, so minus "
-                          "pulls apart"),
+            (0.8 * apart, "the sign is the other way round: it is added to a loss, which is made small, so a minus pulls "
+                          "apart"),
             (-apart, "the weight is missing: multiply by it"),
             (-0.8 * total, "you summed over the pixels: take the mean"),
             (-0.8 * square, "you squared the differences: take their absolute values"),
@@ -188,4 +188,3 @@ def diversity(answer):
 
 
 # stargan-broken -------------------------------------------------------------------------------------------------------
-

@@ -70,13 +70,14 @@ WORDS = {
         "where none belong",
     ),
     "stargan_portraits": Words(
-        data="2,000 portraits of the world in each of its six styles, and 2,000 photographs in each of three moods (sad, "
-        "crying, smiling), of other people in each; what its record compares has three of the styles",
+        data="2,000 portraits of the world in each of its six styles, and 2,000 photographs in each of three moods "
+        "(sad, crying, smiling), of other people in each; what its record compares has three of the styles",
         load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("stargan")\n'
         'about = zoo.record("stargan_portraits")\n'
         'nets = zoo.load("stargan_portraits", chapter.finished(about["settings"]))\n'
-        '# codes = chapter.from_latents(nets["styles"], domain, count); chapter.translate(nets["styles"], pictures, codes)',
-        limits="64 pixels, faces of this world only, and domains that it was trained on; a code may change the colours of "
+        '# codes = chapter.from_latents(nets["styles"], domain, count)\n'
+        '# chapter.translate(nets["styles"], pictures, codes)',
+        limits="64 pixels, faces of this world only, and domains that it was trained on; a code may change colours of "
         "the background or of the clothes, too",
     ),
     "adain_decoder": Words(
