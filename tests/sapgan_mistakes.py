@@ -19,7 +19,7 @@ MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what; "
     "detached": ("(made - y).abs().mean()", "(made - y).abs().mean().detach()"),
     "memory": ("", ""),
 }  # fmt: skip
-PLAN = dict(size=32, width=8, critic=16, layers=2, batch=8, rate=5e-4, l1=100.0, gan=1.0, pair=True, steps=600)
+PLAN = dict(size=32, width=8, critic=16, layers=2, batch=8, rate=1e-3, l1=100.0, gan=1.0, pair=True, steps=600)
 
 
 def chapter_with(*changes):
@@ -37,13 +37,11 @@ def chapter_with(*changes):
 
 def curves(chapter, name, paintings, new, plan=PLAN):
     """D, GAN and L1 without its weight, means over 50 steps, and L1 on the edges of `new` paintings after each 50."""
-    from stlib.losses.structure import edges
-
     truth, found = new.pictures.float() / 255, []
     for run, n in chapter.train_paint(name, paintings, plan):
         if run.step and run.step % 50 == 0 and len(found) < run.step // 50:
             # 2 |a - b| in [0, 1] is |a - b| in [-1, 1]
-            found.append(2 * (chapter.paint(n.G, edges(truth)) - truth).abs().mean().item())
+            found.append(2 * (chapter.paint(n.G, chapter.sketched(truth)) - truth).abs().mean().item())
     weights = {"D": 1.0, "GAN": 1.0, "L1": plan["l1"]}
     made = {kind: [row[kind] / weight for row in run.history] for kind, weight in weights.items()}
     return {kind: tuple(round(v, 3) for v in values) for kind, values in (made | {"L1, new": found}).items()}

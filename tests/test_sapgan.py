@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn import functional
 
 from stlib import images, metrics, oracle, results, training, world, zoo
-from stlib.losses.structure import edges
 from stlib.training import CheckpointError
 from stlib.world import datasets
 
@@ -111,7 +110,7 @@ def test_at_the_draw_both_losses_are_one(chapter):
 
 def test_g_plays_against_d_as_it_now_is_on_made_and_on_real_pictures(chapter):
     torch.manual_seed(0)
-    n = SimpleNamespace(G=chapter.generator(SKETCH, 1), D=chapter.started(chapter.Critic(SKETCH, 1)))
+    n = SimpleNamespace(G=chapter.generator(SKETCH, 1), D=chapter.Critic(SKETCH, 1))
     real, seen = torch.rand(4, 1, 32, 32) * 2 - 1, {}
 
     class Moving(Still):
@@ -136,7 +135,7 @@ def test_g_that_is_not_shown_real_pictures_again_is_noticed(chapter):
     """The logits of D's own step, kept for G's: those of a D that is gone."""
     stale = chapter_with(("of_real = n.D(real).float()", "pass"))
     torch.manual_seed(0)
-    n = SimpleNamespace(G=chapter.generator(SKETCH, 1), D=chapter.started(chapter.Critic(SKETCH, 1)))
+    n = SimpleNamespace(G=chapter.generator(SKETCH, 1), D=chapter.Critic(SKETCH, 1))
     real, found = torch.rand(4, 1, 32, 32) * 2 - 1, []
     start = {name: {k: v.clone() for k, v in net.state_dict().items()} for name, net in vars(n).items()}
     for module in (chapter, stale):
@@ -156,7 +155,7 @@ def test_g_that_is_not_shown_real_pictures_again_is_noticed(chapter):
 
 def test_r1_comes_when_it_is_due(chapter):
     torch.manual_seed(0)
-    n = SimpleNamespace(G=chapter.generator(SKETCH, 3), D=chapter.started(chapter.Critic(SKETCH, 3)))
+    n = SimpleNamespace(G=chapter.generator(SKETCH, 3), D=chapter.Critic(SKETCH, 3))
     real = torch.rand(4, 3, 32, 32) * 2 - 1
     for step, wanted in ((0, ["D", "D", "G"]), (1, ["D", "G"]), (2, ["D", "D", "G"])):
         run = Still(step)
@@ -172,15 +171,13 @@ def test_the_networks_of_both_arms_fit_each_other(chapter, size, channels):
     made = G(torch.randn(3, plan["latent"]))
     assert made.shape == (3, channels, size, size) and made.abs().max() <= 1
     assert D(made).shape == (3,)
-    first, other = (chapter.generator(plan, c) for c in (1, 3))
-    assert {k: v.shape for k, v in first.state_dict().items() if "weight" in k and v.shape[0] != 1} == {
-        k: v.shape for k, v in other.state_dict().items() if "weight" in k and v.shape[0] != 3
-    }
+    shapes = [[p.shape for p in chapter.generator(plan, c).parameters()] for c in (1, 3)]
+    assert shapes[0][:-2] == shapes[1][:-2] and [s[-2][1] for s in shapes] == [1, 3]
 
 
 def test_the_critic_hears_how_far_a_batch_varies(chapter):
     torch.manual_seed(0)
-    D = chapter.started(chapter.Critic(SKETCH, 1))
+    D = chapter.Critic(SKETCH, 1)
     one = torch.rand(1, 1, 32, 32)
     alike, varied = one.expand(4, -1, -1, -1), torch.cat([one, torch.rand(3, 1, 32, 32)])
     assert (D(alike)[0] - D(varied)[0]).abs() > 1e-4
@@ -325,7 +322,7 @@ class Echo(nn.Module):
 def test_one_is_an_edge_everywhere_and_dark_only_for_the_reader(chapter, paintings):
     paper = torch.ones(1, 3, 32, 32)
     paper[..., 14:18] = 0
-    e = edges(paper)
+    e = chapter.sketched(paper)
     assert e[0, 0, 16, 2] < 0.01 and e[0, 0, 16, 13] > 0.9
     assert chapter.on_paper(e)[0, :, 16, 13].max() < 0.1 < 0.9 < chapter.on_paper(e)[0, :, 16, 2].min()
     torch.testing.assert_close(chapter.paint(Echo(), e), e.expand(-1, 3, -1, -1))  # what the network sees is 2 e - 1
@@ -342,7 +339,7 @@ def test_edges_are_mirrored_with_their_painting(chapter, paintings):
     x = chapter.loaded(sets, torch.tensor([3] * 8), "cpu")
     turned = [torch.equal(a, x["painting"][0]) for a in x["painting"]]
     assert 0 < sum(turned) < 8
-    found = edges((x["painting"] + 1) / 2)
+    found = chapter.sketched((x["painting"] + 1) / 2)
     torch.testing.assert_close(found, (x["edges"] + 1) / 2, rtol=0, atol=0.01)
 
 
@@ -449,13 +446,25 @@ def test_early_generators_are_kept_beside_the_long_one(chapter, paintings):
     runs = chapter.several("painting", paintings, plan, early)
     assert [(run.step, run.seed) for run in runs] == [(4, 0), (2, 1)]
     at = {key: weights(chapter.kept("painting", *key, plan)) for key in ((0, 2), (0, 3), (1, 2))}
-    end = weights(runs[0].averages["G"].module)
+    end = weights(chapter.averaged(runs[0]))
     assert not any(torch.equal(a, end) for a in at.values()) and not torch.equal(at[0, 2], at[1, 2])
     again = chapter.several("painting", paintings, plan, early)  # at their ends, nothing is trained or overwritten
     assert [run._start[0] for run in again] == [4, 2]
     assert torch.equal(weights(chapter.kept("painting", 0, 2, plan)), at[0, 2])
     *_, (run, n) = chapter.train_gan("short", paintings, "painting", plan | dict(steps=2))
-    assert torch.equal(weights(run.averages["G"].module), at[0, 2])
+    assert torch.equal(weights(chapter.averaged(run)), at[0, 2])
+
+
+def test_an_averaged_generator_has_statistics_of_its_own(chapter, paintings):
+    *_, (run, _) = chapter.train_gan("toy", paintings, "edges", SKETCH | dict(rate=0.05))
+    raw, G = run.averages["G"].module, chapter.averaged(run)
+    assert all(torch.equal(a, b) for a, b in zip(raw.parameters(), G.parameters(), strict=True))
+    z = torch.randn(4096, G.latent, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        h = G[1](G[0](z))  # what the first batch norm is given
+    wanted, found, before = h.mean(dim=(0, 2, 3)), G[2].running_mean, raw[2].running_mean
+    assert (found - wanted).abs().mean() < 0.4 * (before - wanted).abs().mean()
+    assert torch.equal(weights(chapter.averaged(run)), weights(G))  # and the run is left as it was
 
 
 def test_the_forks_start_from_one_painter_and_go_on_where_they_were(chapter, paintings, monkeypatch):
@@ -530,9 +539,9 @@ def test_the_linear_judge_cannot_tell_equals_and_tells_others(chapter):
 
 def test_missed_edges_are_none_in_the_painting_itself_and_all_in_another(chapter, paintings):
     x = paintings.pictures.float() / 255
-    assert chapter.missed(x, edges(x)) == pytest.approx(0, abs=1e-6)
-    assert chapter.missed(x, edges(x).roll(1, 0)) > 0.9
-    assert 0 < chapter.missed(functional.avg_pool2d(x, 3, 1, 1), edges(x)) < 0.9
+    assert chapter.missed(x, chapter.sketched(x)) == pytest.approx(0, abs=1e-6)
+    assert chapter.missed(x, chapter.sketched(x).roll(1, 0)) > 0.9
+    assert 0 < chapter.missed(functional.avg_pool2d(x, 3, 1, 1), chapter.sketched(x)) < 0.9
 
 
 def test_fineness_falls_with_blur(chapter, paintings):
@@ -571,11 +580,10 @@ def test_the_shipped_generators_paint(chapter):
     nets = zoo.load("sapgan_landscapes", chapter.finished(about["settings"], about["settings"]["paint"]))
     contents = metrics.TASKS["landscapes photo->ink"].contents(8)
     truth = world.render(contents, "ink", 64)
-    painting = chapter.paint(nets["paint"], edges(truth))
+    painting = chapter.paint(nets["paint"], chapter.sketched(truth))
     assert (painting - truth).abs().mean() < (painting.roll(1, 0) - truth).abs().mean() / 2
-    assert chapter.missed(painting, edges(truth)) < 0.5 < chapter.missed(painting, 1 - edges(truth))
-    sketches = chapter.sample(nets["sketch"], 16, seed=3)
-    real = edges(truth)
+    real, sketches = chapter.sketched(truth), chapter.sample(nets["sketch"], 16, seed=3)
+    assert chapter.missed(painting, real) < 0.6 < chapter.missed(painting, 1 - real)
     assert abs(sketches.mean() - real.mean()) < 0.1 and sketches.std(dim=0).mean() > 0.5 * real.std(dim=0).mean()
     assert about["bytes"] <= 5_000_000 and zoo.sheet("sapgan_landscapes")
 
