@@ -544,8 +544,11 @@ HELD = {
     ("content of the fork", "all losses"): [0.80, 0.79],
     ("content of the fork", "adversary alone"): [0.50, 0.40],
     ("content of the fork", "colours, not edges"): [0.70, 0.60],
-} | {(f"{part} perceptual of the fork", arm): [value, value] for part in ("eyes", "nose", "mouth")
-     for arm, value in (("all losses", 0.3), ("no parts", 0.4))}  # fmt: skip
+}
+for part in ("eyes", "nose", "mouth"):
+    for how, *values in (("perceptual", 0.3, 0.4), ("read", 0.6, 0.5)):
+        for arm, value in zip(("all losses", "no parts"), values, strict=True):
+            HELD[f"{part} {how} of the fork", arm] = [value, value]
 
 
 @pytest.mark.parametrize(
@@ -578,6 +581,8 @@ HELD = {
             "its discriminator brings the mouth nearer",
             "depends",
         ),
+        ({("nose read of the fork", "no parts"): [0.5, 0.7]}, "and what the parts show is read better", "depends"),
+        ({("eyes read of the fork", "all losses"): [0.4, 0.6]}, "and what the parts show is read better", "depends"),
     ],
 )
 def test_each_part_of_c07_turns(chapter, changed, part, mark):
@@ -589,7 +594,7 @@ def test_each_part_of_c07_turns(chapter, changed, part, mark):
 def test_c07_fails_where_the_adversary_alone_does_as_well(chapter):
     worse = {("perceptual of the fork", "all losses"): [0.5, 0.5], ("content of the fork", "all losses"): [0.3, 0.3]}
     assert chapter.c07_verdict(chapter.c07_parts(facts_from(HELD, changed=worse))) == "fails"
-    told = chapter.c07_parts(facts_from(HELD, swap=("all losses", "no parts"), only="eyes"))
+    told = chapter.c07_parts(facts_from(HELD, swap=("all losses", "no parts"), only="eyes perceptual"))
     assert not told["its discriminator brings the eyes nearer"] and told["its discriminator brings the nose nearer"]
 
 
@@ -601,14 +606,13 @@ def test_c07_is_as_recorded_and_turns_with_swapped_arms(chapter):
     assert chapter.c07_parts(results.facts("portrait", swapped(rows, "all losses", "adversary alone"))) != told
 
 
-def costs(levels, of_drawer=(0, 0, 0), of_reader=(0, 0, 0), all_=0.3):
-    """What so many levels cost: `all_` less what drawer and reader have learnt; the arms in the order of `MIXED`."""
+def distances(levels, of_drawer=(0, 0, 0), of_reader=(0, 0, 0), cost=0.3):
+    """Distances after truncation, less what drawer and reader have learnt; the arms in the order of `MIXED`."""
     arms, made = chapter_with().MIXED[levels], {}
     for reader, less in zip(arms, of_reader, strict=True):
-        row = {
-            drawer: [all_ - less - own, all_ - less - own + 0.01] for drawer, own in zip(arms, of_drawer, strict=True)
-        }
-        made[f"cost of {levels} levels, read by {reader}"] = row
+        row = {drawer: [0.3 - less - own, 0.31 - less - own] for drawer, own in zip(arms, of_drawer, strict=True)}
+        made[f"edges after {levels} levels, read by {reader}"] = row
+        made[f"cost of {levels} levels, read by {reader}"] = {drawer: [cost, cost] for drawer in arms}
     return made
 
 
@@ -617,14 +621,15 @@ def costs(levels, of_drawer=(0, 0, 0), of_reader=(0, 0, 0), all_=0.3):
     "learnt, answers",
     [
         (dict(), (True, False, False, False, False)),
-        (dict(all_=0.001), (False, False, False, False, False)),
+        (dict(cost=0.001), (False, False, False, False, False)),
         (dict(of_reader=(0, 0.1, 0)), (True, True, False, False, False)),
         (dict(of_drawer=(0, 0.1, 0)), (True, False, True, False, False)),
         (dict(of_reader=(0, 0.1, 0.1), of_drawer=(0, 0, 0.1)), (True, True, False, True, True)),
+        (dict(of_reader=(0, -0.1, 0), of_drawer=(0, 0.2, 0)), (True, False, True, False, False)),
     ],
 )
 def test_who_learns_from_the_truncation_is_told_from_exchanged_partners(chapter, levels, learnt, answers):
-    assert tuple(chapter.truncation_parts(costs(levels, **learnt), levels).values()) == answers
+    assert tuple(chapter.truncation_parts(distances(levels, **learnt), levels).values()) == answers
 
 
 @pytest.mark.parametrize("missed", [dict(content=0.84), dict(style=0.0), dict(perceptual=0.26), dict(perceptual=0.6)])
