@@ -296,7 +296,7 @@ def relaxed(answer):
             if same(wrong):
                 raise Wrong(f"{saying}.")
         raise Wrong(f"you found {found[0]:.5f} at p = 0.5 where {number(weighted(right, 0.5)):.5f} is right: draw, "
-                    "read the drawing and the truncated drawing, compare the edges of both with those of a.")  # fmt: skip
+                    "read the drawing and the truncated one, compare the edges of both with those of a.")  # fmt: skip
     result = results[0]
     if not torch.is_tensor(result) or not result.requires_grad:
         raise Wrong("right, but nothing can be learnt from it: return the tensor itself, detach nothing.")
