@@ -102,4 +102,46 @@ PAIR = {
     "changed its input": lambda e, y, G: joined()(e, y.mul_(2), G),
 }
 
-CHECKS = {"relativistic": RELATIVISTIC, "pair": PAIR}
+CAUSES = {"run A": "polarity", "run B": "memory", "run C": "targets", "run D": "strangers"}
+BROKEN = {
+    "right": [CAUSES, dict(reversed(CAUSES.items())) | {"healthy": "detached"}, lambda: CAUSES],
+    "run A again": CAUSES | {"run A": "memory", "run B": "polarity"},
+    "before anything could be learnt by heart": CAUSES | {"run A": "memory"},
+    "run B again": CAUSES | {"run B": "strangers"},
+    "run C again": CAUSES | {"run C": "still"},
+    "stays at its first loss": CAUSES | {"run C": "still"},
+    "run D again": CAUSES | {"run D": "detached"},
+    "nothing draws the painter": CAUSES | {"run D": "detached"},
+    "the same mistake four times": dict.fromkeys(CAUSES, "detached"),
+    "each run has another one": dict.fromkeys(CAUSES, "still"),
+    "no answer for run D": {run: cause for run, cause in CAUSES.items() if run != "run D"},
+    "none of the mistakes": CAUSES | {"run A": "bad luck"},
+    "give a dict": list(CAUSES.values()),
+}
+
+CHECKS = {"relativistic": RELATIVISTIC, "pair": PAIR, "broken": BROKEN}
+
+
+def test_dots_in_a_diagnosis_are_not_attempted():
+    assert check.sapgan.broken(CAUSES | {"run B": ...}).status == "not attempted"
+
+
+def test_the_curves_have_all_steps():
+    curves, steps = check.sapgan.CURVES, check.sapgan.STEPS
+    assert all(len(values) == len(steps) for run in curves.values() for values in run.values())
+    assert {*curves} == {"healthy", *CAUSES} and {*CAUSES.values()} < {*check.sapgan.MISTAKES}
+
+
+def test_the_mistakes_are_those_of_the_script():
+    from sapgan_mistakes import MISTAKES
+
+    assert {*MISTAKES} == {*check.sapgan.MISTAKES}
+
+
+def test_the_curves_differ_as_the_diagnoses_say():
+    """Two claims of the diagnoses that rest on numbers: A is the healthy run but for new edges, B rises on these."""
+    healthy, a, b, c, d = (check.sapgan.CURVES[run] for run in ("healthy", *CAUSES))
+    assert all(a[name] == healthy[name] for name in ("D", "GAN", "L1")) and a["L1, new"][0] > 0.5
+    assert b["L1"][-1] <= 0.51 * healthy["L1"][-1] and b["L1, new"][-1] > b["L1, new"][1]
+    assert max(c["D"][-1], c["GAN"][-1]) < 0.01
+    assert abs(d["L1"][-1] - d["L1, new"][-1]) < 0.02 and d["D"][2] < 0.1

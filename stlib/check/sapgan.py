@@ -185,3 +185,77 @@ MISTAKES = {
     "detached": "the L1 term is detached: it is logged, but nobody learns from it",
     "memory": "the whole training sees the same eight paintings",
 }
+STEPS = tuple(range(50, 601, 50))
+# Real trainings at 32 pixels, by `tests/sapgan_mistakes.py`; L1 without its weight, means over 50 steps
+CURVES = {
+    "healthy": {
+        "D": (0.299, 0.198, 0.246, 0.423, 0.501, 0.473, 0.391, 0.439, 0.447, 0.405, 0.379, 0.394),
+        "GAN": (2.415, 2.644, 2.711, 2.006, 1.610, 1.728, 1.913, 1.895, 1.687, 1.626, 1.547, 1.450),
+        "L1": (0.288, 0.157, 0.151, 0.148, 0.146, 0.146, 0.146, 0.146, 0.149, 0.150, 0.151, 0.151),
+        "L1, new": (0.167, 0.156, 0.150, 0.147, 0.150, 0.149, 0.150, 0.154, 0.148, 0.155, 0.154, 0.155),
+    },
+    "run A": {
+        "D": (0.299, 0.198, 0.246, 0.423, 0.501, 0.473, 0.391, 0.439, 0.447, 0.405, 0.379, 0.394),
+        "GAN": (2.415, 2.644, 2.711, 2.006, 1.610, 1.728, 1.913, 1.895, 1.687, 1.626, 1.547, 1.450),
+        "L1": (0.288, 0.157, 0.151, 0.148, 0.146, 0.146, 0.146, 0.146, 0.149, 0.150, 0.151, 0.151),
+        "L1, new": (0.538, 0.473, 0.534, 0.657, 0.596, 0.721, 0.628, 0.612, 0.575, 0.607, 0.581, 0.619),
+    },
+    "run B": {
+        "D": (0.314, 0.220, 0.226, 0.270, 0.347, 0.336, 0.304, 0.293, 0.276, 0.249, 0.252, 0.241),
+        "GAN": (2.239, 2.533, 2.693, 2.640, 2.328, 2.146, 2.058, 1.985, 1.991, 1.848, 1.720, 1.677),
+        "L1": (0.269, 0.134, 0.121, 0.114, 0.111, 0.102, 0.095, 0.089, 0.084, 0.081, 0.078, 0.076),
+        "L1, new": (0.201, 0.174, 0.188, 0.182, 0.183, 0.184, 0.184, 0.185, 0.189, 0.191, 0.192, 0.192),
+    },
+    "run C": {
+        "D": (0.285, 0.054, 0.018, 0.008, 0.006, 0.004, 0.002, 0.001, 0.002, 0.002, 0.002, 0.002),
+        "GAN": (0.286, 0.038, 0.015, 0.018, 0.005, 0.004, 0.055, 0.002, 0.002, 0.002, 0.001, 0.002),
+        "L1": (0.290, 0.155, 0.145, 0.138, 0.134, 0.130, 0.130, 0.126, 0.124, 0.123, 0.121, 0.120),
+        "L1, new": (0.176, 0.151, 0.141, 0.137, 0.133, 0.132, 0.130, 0.128, 0.127, 0.127, 0.126, 0.126),
+    },
+    "run D": {
+        "D": (0.346, 0.139, 0.076, 0.090, 0.065, 0.195, 0.275, 0.230, 0.274, 0.300, 0.282, 0.233),
+        "GAN": (2.205, 2.714, 3.640, 3.846, 4.026, 3.438, 2.685, 3.097, 2.678, 2.400, 2.210, 2.027),
+        "L1": (0.315, 0.194, 0.193, 0.196, 0.199, 0.205, 0.209, 0.213, 0.213, 0.218, 0.218, 0.215),
+        "L1, new": (0.203, 0.201, 0.196, 0.212, 0.226, 0.201, 0.207, 0.209, 0.215, 0.215, 0.218, 0.224),
+    },
+}
+_CAUSES = {"run A": "polarity", "run B": "memory", "run C": "targets", "run D": "strangers"}
+_LOOK = {
+    "run A": "on the training's edges it is as good as the healthy run, curve for curve. Only new edges go wrong, and "
+    "from the first point on, before anything could be learnt by heart",
+    "run B": "L1 falls to half of the healthy run's where it learns, and *rises* on new edges: what is learnt there is "
+    "of no use elsewhere",
+    "run C": "D and GAN go to 0 together: two opponents cannot both win, unless both want the same",
+    "run D": "L1 stops near 0.2 on both kinds of edges, while D sees through nearly every result at first: the painter "
+    "guesses one average painting. What can the edges not tell it?",
+}
+_AGAINST = {
+    "still": "a discriminator that never learns stays at its first loss, about 0.7",
+    "detached": "without the pull of L1 nothing draws the painter to an average painting, and D does not win so",
+}
+
+
+@exercise("four mistakes told by their curves, without a line of their code.")
+def broken(answer):
+    """{run: key of MISTAKES} for the four runs of CURVES that are not healthy."""
+    if callable(answer):
+        answer = answer()
+    if not isinstance(answer, dict):
+        raise Wrong(f'give a dict, {{"run A": "...", ...}}; got a {type(answer).__name__}.')
+    if any(value is ... or value is None for value in answer.values()):
+        raise NotAttempted
+    if missing := [run for run in _CAUSES if run not in answer]:
+        raise Wrong(f"there is no answer for {missing[0]}: four runs are to be diagnosed, A to D.")
+    if unknown := [value for value in answer.values() if value not in MISTAKES]:
+        raise Wrong(f"{unknown[0]!r} is none of the mistakes; they are: {', '.join(MISTAKES)}.")
+    wrong = [run for run, cause in _CAUSES.items() if answer[run] != cause]
+    if not wrong:
+        return
+    if len(wrong) >= 3 and len({answer[run] for run in _CAUSES}) == 1:
+        raise Wrong("you gave the same mistake four times: each run has another one.")
+    run = wrong[0]
+    told = f" (and {_AGAINST[answer[run]]})" if answer[run] in _AGAINST else ""
+    raise Wrong(f"look at {run} again: {_LOOK[run]}{told}. {4 - len(wrong)} of 4 are right.")
+
+
+__all__ = ["CURVES", "MISTAKES", "STEPS", "broken", "pair", "relativistic"]
