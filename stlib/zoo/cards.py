@@ -76,6 +76,16 @@ WORDS = {
         "# chapter.whole(painter, photograph) paints",
         limits="made for one photograph; another one it has never seen",
     ),
+    "portrait_lines": Words(
+        data="4,000 photographs (contents from 0) and 4,000 pen drawings (from 1,000,000) of the world's portraits, of "
+        "other people in each",
+        load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("portrait")\n'
+        'about = zoo.record("portrait_lines")\n'
+        'nets = zoo.load("portrait_lines", chapter.finished(about["settings"]))\n'
+        '# chapter.translate(nets["G_AB"], photographs) draws in one channel; "G_BA" leads back',
+        limits="64 pixels, faces of this world only, one kind of pen; small features may smear, and the way back "
+        "returns edges, not colours",
+    ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
         "textures painted by code",
