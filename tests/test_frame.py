@@ -50,7 +50,7 @@ def tracked():
         pytest.skip("this is no git checkout")
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     files = [ROOT / name for name in names.split("\0") if name]
-    binary = {".safetensors", ".png", ".jpg", ".npz"}
+    binary = {".safetensors", ".xz", ".png", ".jpg", ".npz"}
     return {p.relative_to(ROOT).as_posix(): p.read_text("utf8") for p in files if p.suffix not in binary and p.exists()}
 
 

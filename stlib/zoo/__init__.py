@@ -1,9 +1,10 @@
 """Weights trained by this project and shipped with it: saving, loading, verifying. Only `save` and `load` need torch.
 
-A network is a pair of files in `stlib/zoo/weights`: NAME.json, the record of its training, and its state dict in half
-precision, NAME.HASH.safetensors, where HASH is the beginning of its SHA-256. The record names the weights that belong
-to it and is replaced in one step after they are written: a kill while saving leaves the old pair or the new one. What a
-generator draws may lie beside its weights as a picture, NAME.HASH.jpg, for its card.
+A network is a pair of files in `stlib/zoo/weights`: NAME.json, the record of its training, and NAME.HASH.xz, its state
+dict in half precision as safetensors, packed without loss (`xz -d` unpacks it). HASH is the beginning of the SHA-256 of
+what is packed. The record names the weights that belong to it and is replaced in one step after they are written: a
+kill while saving leaves the old pair or the new one. What a generator draws may lie beside its weights as a picture,
+NAME.HASH.jpg, for its card.
 `python -m stlib.zoo list` shows what is there, `verify` checks it, `card NAME` tells of it, `train NAME` makes it anew.
 
 A network is made by a chapter, in its cells tagged `zoo`, or by a script of this folder, a recipe (`RECIPES`).
@@ -13,6 +14,7 @@ import datetime
 import hashlib
 import importlib.util
 import json
+import lzma
 import os
 import re
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ FIELDS = (
     *("date", "device", "versions", "code_hash", "stlib_hash"),
 )
 LARGEST = 65504  # the largest number of float16
+PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lp": 1, "pb": 1}]  # for numbers of two bytes: a sixth smaller
 RESTORE = "reinstall the course, or in a checkout run `git checkout -- stlib/zoo/weights`"
 
 
@@ -73,7 +76,7 @@ def names(folder=FOLDER):
 def record(name, folder=FOLDER):
     """The record of a network's training: a dict with all of `FIELDS`; `training` holds what that run measured.
 
-    `parameters` counts numbers, `bytes` is the size of the file of weights, `code_hash` that of the cells of the
+    `parameters` counts numbers, `bytes` is the size of the weights unpacked, `code_hash` that of the cells of the
     chapter's notebook tagged `zoo`, or of the script. Raises ZooError for an unknown name and for a damaged record.
     """
     known = names(folder)
@@ -125,7 +128,7 @@ def save(name, module, *, chapter, description, settings, training, sheet=None, 
 
     path, part = _path(about, folder), Path(folder) / f"{name}.part"
     path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_bytes(data)
+    part.write_bytes(lzma.compress(data, filters=PACKING))
     os.replace(part, path)  # beside the old weights, which the old record still names
     if sheet is not None:
         images.write(sheet, path.with_suffix(".jpg"))
@@ -200,7 +203,7 @@ def _home(about):
 
 
 def _path(about, folder):
-    return Path(folder) / f"{about['name']}.{about['sha256'][:12]}.safetensors"
+    return Path(folder) / f"{about['name']}.{about['sha256'][:12]}.xz"
 
 
 def _read(about, folder):
@@ -208,7 +211,10 @@ def _read(about, folder):
     path = _path(about, folder)
     if not path.is_file():
         raise ZooError(f"The weights {path.name} are missing: {RESTORE}.")
-    data = path.read_bytes()
+    try:
+        data = lzma.decompress(path.read_bytes())
+    except lzma.LZMAError:
+        data = b""
     if hashlib.sha256(data).hexdigest() != about["sha256"]:
         raise ZooError(f"The file of weights {path.name} was changed or cut short: {RESTORE}.")
     return data
