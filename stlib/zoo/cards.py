@@ -86,6 +86,15 @@ WORDS = {
         limits="64 pixels, faces of this world only, one kind of pen; small features may smear, and the way back "
         "returns edges, not colours",
     ),
+    "chipgan_portraits": Words(
+        data="4,000 photographs and 4,000 ink paintings of the world's portraits, of other people in each; for the "
+        "smaller experiment as many of its landscapes; both generators begin as those of `cyclegan_portraits`",
+        load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("chipgan")\n'
+        'nets = zoo.load("chipgan_portraits", chapter.finished(zoo.record("chipgan_portraits")["settings"]))\n'
+        '# chapter.translate(nets["ChipGAN"], photographs) paints; "CycleGAN" was trained without the art\'s losses',
+        limits="64 pixels, from photographs of this world to its ink wash, which a formula paints and no hand; small "
+        "features may smear",
+    ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
         "textures painted by code",
