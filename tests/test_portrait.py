@@ -569,17 +569,17 @@ for part in ("eyes", "nose", "mouth"):
         ),
         (
             {("eyes perceptual of the fork", "no parts"): [0.4, 0.2]},
-            "with the judges of parts the eyes comes nearer",
+            "nearer to the truth with the judges of parts: eyes",
             "depends",
         ),
         (
             {("nose perceptual of the fork", "no parts"): [0.2, 0.4]},
-            "with the judges of parts the nose comes nearer",
+            "nearer to the truth with the judges of parts: nose",
             "depends",
         ),
         (
             {("mouth perceptual of the fork", "all losses"): [0.5, 0.1]},
-            "with the judges of parts the mouth comes nearer",
+            "nearer to the truth with the judges of parts: mouth",
             "depends",
         ),
         ({("nose read of the fork", "no parts"): [0.5, 0.7]}, "and what the parts show is read better", "depends"),
@@ -596,8 +596,8 @@ def test_c07_fails_where_the_adversary_alone_does_as_well(chapter):
     worse = {("perceptual of the fork", "all losses"): [0.5, 0.5], ("content of the fork", "all losses"): [0.3, 0.3]}
     assert chapter.c07_verdict(chapter.c07_parts(facts_from(HELD, changed=worse))) == "fails"
     told = chapter.c07_parts(facts_from(HELD, swap=("all losses", "no parts"), only="eyes perceptual"))
-    assert not told["with the judges of parts the eyes comes nearer"]
-    assert told["with the judges of parts the nose comes nearer"]
+    assert not told["nearer to the truth with the judges of parts: eyes"]
+    assert told["nearer to the truth with the judges of parts: nose"]
 
 
 def test_c07_is_as_recorded_and_turns_with_swapped_arms(chapter):
