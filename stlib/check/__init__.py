@@ -66,6 +66,31 @@ def expect_tensor(result, shape):
         raise Wrong(f"your result has the shape {tuple(result.shape)}; {tuple(shape)} is expected.")
 
 
+def diagnosed(answer, causes, mistakes, look, against):
+    """Raise unless `answer` is {run: key of `mistakes`} as in `causes`; says what to look at in the first wrong run.
+
+    `look` is {run: sentence}; `against` {mistake: why it is not this one} for mistakes that are often taken for others.
+    """
+    if callable(answer):
+        answer = answer()
+    if not isinstance(answer, dict):
+        raise Wrong(f'give a dict, {{"run A": "...", ...}}; got a {type(answer).__name__}.')
+    if any(value is ... or value is None for value in answer.values()):
+        raise NotAttempted
+    if missing := [run for run in causes if run not in answer]:
+        raise Wrong(f"there is no answer for {missing[0]}: four runs are to be diagnosed, A to D.")
+    if unknown := [value for value in answer.values() if value not in mistakes]:
+        raise Wrong(f"{unknown[0]!r} is none of the mistakes; they are: {', '.join(mistakes)}.")
+    wrong = [run for run, cause in causes.items() if answer[run] != cause]
+    if not wrong:
+        return
+    if len(wrong) >= 3 and len(set(answer[run] for run in causes)) == 1:
+        raise Wrong("you gave the same mistake four times: each run has another one.")
+    run = wrong[0]
+    told = f" (and {against[answer[run]]})" if answer[run] in against else ""
+    raise Wrong(f"look at {run} again: {look[run]}{told}. {4 - len(wrong)} of 4 are right.")
+
+
 def _guarded(answer):
     """Call the answer; a result of `...` or a NotImplementedError means that the stub is untouched."""
 

@@ -4,7 +4,7 @@ import numbers
 
 import torch
 
-from stlib.check import NotAttempted, Wrong, exercise, expect_tensor
+from stlib.check import Wrong, diagnosed, exercise, expect_tensor
 
 
 def _random(*shape, seed):
@@ -289,24 +289,7 @@ _AGAINST = {
 @exercise("four mistakes told by their curves, without a line of their code.")
 def broken(answer):
     """{run: key of MISTAKES} for the four runs of CURVES that are not healthy."""
-    if callable(answer):
-        answer = answer()
-    if not isinstance(answer, dict):
-        raise Wrong(f'give a dict, {{"run A": "...", ...}}; got a {type(answer).__name__}.')
-    if any(value is ... or value is None for value in answer.values()):
-        raise NotAttempted
-    if missing := [run for run in _CAUSES if run not in answer]:
-        raise Wrong(f"there is no answer for {missing[0]}: four runs are to be diagnosed, A to D.")
-    if unknown := [value for value in answer.values() if value not in MISTAKES]:
-        raise Wrong(f"{unknown[0]!r} is none of the mistakes; they are: {', '.join(MISTAKES)}.")
-    wrong = [run for run, cause in _CAUSES.items() if answer[run] != cause]
-    if not wrong:
-        return
-    if len(wrong) == 4 and len(set(answer[run] for run in _CAUSES)) == 1:
-        raise Wrong("you gave the same mistake four times: each run has another one.")
-    run = wrong[0]
-    told = f" (and {_AGAINST[answer[run]]})" if answer[run] in _AGAINST else ""
-    raise Wrong(f"look at {run} again: {_LOOK[run]}{told}. {4 - len(wrong)} of 4 are right.")
+    diagnosed(answer, _CAUSES, MISTAKES, _LOOK, _AGAINST)
 
 
 __all__ = ["CURVES", "MISTAKES", "STEPS", "broken", "cycle", "hidden_code", "pool"]
