@@ -10,10 +10,10 @@ def edges(x, half=0.05, sigma=1.0):
 
     The squared Sobel gradient g of the grey picture, blurred by `sigma` pixels against noise, as g / (g + half^2): 0.5
     where brightness changes by `half` a pixel. It stands where official codes have HED (Xie and Tu 2015), a network
-    whose weights cannot come with the course. Differentiable everywhere.
+    whose weights cannot come with the course. Differentiable everywhere. Raises ValueError for another shape.
     """
-    if x.shape[1] not in (1, 3):
-        raise ValueError(f"Edges are of pictures with 1 or 3 channels, these have {x.shape[1]}.")
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"Edges are of pictures (B, 1 or 3, H, W); got a shape of {tuple(x.shape)}.")
     grey = x if x.shape[1] == 1 else (x * x.new_tensor(GREY).view(3, 1, 1)).sum(dim=1, keepdim=True)
     if sigma:
         size = 2 * round(3 * sigma) + 1
