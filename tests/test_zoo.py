@@ -29,11 +29,15 @@ ABOUT = {
 
 
 def toy(seed=0):
-    """A network whose numbers are float16 values, with the whole number that batch normalisation keeps."""
+    """A network whose numbers are kept as they are, with the whole number that batch normalisation keeps."""
     torch.manual_seed(seed)
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
     module(torch.rand(2, 3, 8, 8))
-    return module.half().float()
+    module = module.half().float()
+    kernel = module[0].weight.data
+    kernel.copy_(torch.randint(-127, 128, kernel.shape) / 512)  # whole numbers times a scale
+    kernel[:, 0, 0, 0] = 127 / 512
+    return module
 
 
 def same(one, other):
@@ -81,7 +85,7 @@ def command(*arguments):
 # Saving and loading ---------------------------------------------------------------------------------------------------
 
 
-def test_what_is_saved_is_loaded_exactly_where_it_is_float16(folder):
+def test_what_is_saved_is_loaded_exactly_where_no_rounding_is_needed(folder):
     module = toy(seed=1).train()
     assert zoo.load("toy_net", module, folder) is module and not module.training
     assert same(module, toy()) and module[0].weight.dtype == torch.float32
@@ -89,13 +93,24 @@ def test_what_is_saved_is_loaded_exactly_where_it_is_float16(folder):
     assert zoo.names(folder) == ["toy_net"] and len(list(folder.iterdir())) == 2
 
 
-def test_other_numbers_are_rounded_to_11_significant_bits(chapter, tmp_path):
+def test_kernels_of_a_chapter_are_rounded_to_whole_numbers_times_a_scale_for_each_output(chapter, tmp_path):
     module, loaded = nn.Linear(50, 50), nn.Linear(50, 50)
+    module.weight.data[0], module.weight.data[1] = 0.0, 1e-3 * module.weight.data[1]
     zoo.save("toy_net", module, **ABOUT, folder=tmp_path)
+    zoo.load("toy_net", loaded, tmp_path)
+    apart, scale = (loaded.weight - module.weight).abs().amax(dim=1), module.weight.abs().amax(dim=1) / 127
+    assert not apart[0] and (apart[1:] > 0.4 * scale[1:]).all() and (apart <= 0.54 * scale).all()  # float16 first
+    torch.testing.assert_close(loaded.bias, module.bias, rtol=2**-11, atol=2**-25)
+    assert weights(tmp_path).stat().st_size < 2500 + 4 * 50 + 2 * 50 + 350
+
+
+def test_weights_of_a_recipe_are_rounded_to_11_significant_bits(tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "RECIPES", {"toy_net": zoo.Recipe("stlib.zoo.strangers", ("world",))})
+    module, loaded = nn.Linear(50, 50), nn.Linear(50, 50)
+    zoo.save("toy_net", module, **{**ABOUT, "chapter": "strangers"}, folder=tmp_path)
     zoo.load("toy_net", loaded, tmp_path)
     assert not same(module, loaded)
     torch.testing.assert_close(loaded.weight, module.weight, rtol=2**-11, atol=2**-25)
-    assert weights(tmp_path).stat().st_size < 2 * 2550 + 300
 
 
 def test_the_numbers_take_the_dtype_of_the_module(folder):
@@ -105,7 +120,8 @@ def test_the_numbers_take_the_dtype_of_the_module(folder):
 def test_tensors_that_share_memory_are_saved(chapter, tmp_path):
     module = nn.ModuleList([nn.Linear(2, 2).half()] * 2)
     zoo.save("toy_net", module, **ABOUT, folder=tmp_path)
-    assert same(zoo.load("toy_net", nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]), tmp_path), module.float())
+    one, other = zoo.load("toy_net", nn.ModuleList([nn.Linear(2, 2), nn.Linear(2, 2)]), tmp_path)
+    assert same(one, other) and torch.equal(one.bias, module[0].bias.float())
 
 
 def test_the_record_says_how_it_was_made(folder, chapter):

@@ -1,10 +1,10 @@
 """Weights trained by this project and shipped with it: saving, loading, verifying. Only `save` and `load` need torch.
 
 A network is a pair of files in `stlib/zoo/weights`: NAME.json, the record of its training, and NAME.HASH.xz, its state
-dict in half precision as safetensors, packed without loss (`xz -d` unpacks it). HASH is the beginning of the SHA-256 of
-what is packed. The record names the weights that belong to it and is replaced in one step after they are written: a
-kill while saving leaves the old pair or the new one. What a generator draws may lie beside its weights as a picture,
-NAME.HASH.jpg, for its card.
+dict as safetensors, rounded (see `save`) and packed without loss (`xz -d` unpacks it). HASH is the beginning of the
+SHA-256 of what is packed. The record names the weights that belong to it and is replaced in one step after they are
+written: a kill while saving leaves the old pair or the new one. What a generator draws may lie beside its weights as a
+picture, NAME.HASH.jpg, for its card.
 `python -m stlib.zoo list` shows what is there, `verify` checks it, `card NAME` tells of it, `train NAME` makes it anew.
 
 A network is made by a chapter, in its cells tagged `zoo`, or by a script of this folder, a recipe (`RECIPES`).
@@ -28,6 +28,7 @@ FIELDS = (
     *("date", "device", "versions", "code_hash", "stlib_hash"),
 )
 LARGEST = 65504  # the largest number of float16
+SCALE = ":scale"  # what stands behind the name of a kernel in the name of its scales
 PACKING = [{"id": lzma.FILTER_LZMA2, "preset": 9, "lp": 1, "pb": 1}]  # for numbers of two bytes: a sixth smaller
 RESTORE = "reinstall the course, or in a checkout run `git checkout -- stlib/zoo/weights`"
 
@@ -94,7 +95,9 @@ def record(name, folder=FOLDER):
 def save(name, module, *, chapter, description, settings, training, sheet=None, folder=FOLDER):
     """Write the weights of `module` and the record of their training, in place of an earlier pair; return the record.
 
-    Floating-point tensors are rounded to float16, which keeps 11 significant bits: measure on what `load` returns.
+    Weights are rounded: measure on what `load` returns. A chapter's kernels (all tensors of two and more axes) become
+    whole numbers from -127 to 127 times a scale for each entry of their first axis, as a rule the output channels; all
+    else, and everything of a recipe (the judges, on whose digits all scores hang), float16: 11 significant bits.
     `settings` (a dict, or what `runtime.settings` returns) is what the network was trained with, `training` (a dict)
     what the run measured: scalar tensors are written as numbers, what JSON does not know as text. `chapter` is the
     chapter's name, or that of the script of a recipe; `sheet` a picture (3, H, W) in [0, 1] for the network's card.
@@ -107,7 +110,8 @@ def save(name, module, *, chapter, description, settings, training, sheet=None, 
 
     if not re.fullmatch(r"[a-z0-9_]+", name):
         raise ZooError(f"{name!r} cannot be the name of a network: use a-z, 0-9 and _ only.")
-    data = pack({key: _half(key, tensor) for key, tensor in module.state_dict().items()})
+    state = {key: _half(key, tensor) for key, tensor in module.state_dict().items()}
+    data = pack(state if recipe_of(chapter) else _whole(state))
     about = {
         "name": name,
         "chapter": chapter,
@@ -149,7 +153,7 @@ def load(name, module, folder=FOLDER):
     from safetensors.torch import load as unpack
 
     about = record(name, folder)
-    state = unpack(_read(about, folder))
+    state = _unscaled(unpack(_read(about, folder)))
     there = {key: tuple(tensor.shape) for key, tensor in state.items()}
     wanted = {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()}
     wrong = sorted(key for key in there.keys() | wanted.keys() if there.get(key) != wanted.get(key))
@@ -239,6 +243,29 @@ def _half(key, tensor):
             f"{key!r} has numbers beyond {LARGEST}, the largest that half precision holds: nothing was saved."
         )
     return half
+
+
+def _whole(state):
+    """A state dict with its kernels as whole numbers of one byte, and beside each the scales (outputs,) of its rows."""
+    import torch
+
+    stored = dict(state)
+    for key, kernel in state.items():
+        if kernel.is_floating_point() and kernel.ndim > 1:
+            rows = kernel.float().flatten(1)
+            scale = rows.abs().amax(dim=1).clamp(min=torch.finfo().tiny) / 127
+            stored[key] = (rows / scale[:, None]).round().to(torch.int8).view(kernel.shape)
+            stored[key + SCALE] = scale
+    return stored
+
+
+def _unscaled(stored):
+    """The state dict that `_whole` was given, but for its rounding."""
+    state = {key: tensor for key, tensor in stored.items() if not key.endswith(SCALE)}
+    for key in state.keys() & {name.removesuffix(SCALE) for name in stored.keys() - state.keys()}:
+        scale = stored[key + SCALE]
+        state[key] = state[key] * scale.view(-1, *[1] * (state[key].ndim - 1))
+    return state
 
 
 def _plain(value):

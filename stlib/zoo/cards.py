@@ -127,7 +127,7 @@ def card(name, folder=zoo.FOLDER):
         "Versions": listed(about["versions"]),
         "Settings": listed(settings),
         "Measured": listed(training),
-        "Size": f"{about['parameters']:,} parameters, {about['bytes'] / 1e6:.2f} MB in half precision",
+        "Size": f"{about['parameters']:,} parameters, {about['bytes'] / 1e6:.2f} MB",
         "Limits": words.limits,
         "Licence": about["licence"],
         "Date": about["date"],
