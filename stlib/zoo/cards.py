@@ -95,6 +95,17 @@ WORDS = {
         limits="64 pixels, from photographs of this world to its ink wash, which a formula paints and no hand; small "
         "features may smear",
     ),
+    "whitebox_portraits": Words(
+        data="4,000 photographs and 4,000 cartoons of the world's portraits, of other people in each; for the "
+        "generator of photographs crops of four photographs that ship with scikit-image and scikit-learn, and of the "
+        "world's photographs and cartoons, portraits and landscapes",
+        load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("whitebox")\n'
+        'about = zoo.record("whitebox_portraits")["settings"]\n'
+        'nets = zoo.load("whitebox_portraits", chapter.finished(about, about["real"]))\n'
+        '# chapter.cartoonize(nets["photographs"], pictures, radius=1); "white-box" and "adversary" at 64 pixels',
+        limits="two for 64 pixels and faces of this world only; the one for photographs has seen four real ones, and "
+        "cartoons drawn by one program alone",
+    ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
         "textures painted by code",
