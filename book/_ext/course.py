@@ -39,13 +39,8 @@ SHOWN = {
     "edit": ("edit", "content", "style", "style_raw", "kernel_ratio", "ssim", "perceptual"),
 }
 HEADS = {"style_raw": "Raw style", "kernel_ratio": "Kernel ratio", "ssim": "SSIM"}
-REFERENCES = (
-    "source picture",
-    "true picture",
-    "drawn again",
-    "painted again",
-    "other content",
-)  # arms that are no methods
+# Arms that are no methods
+REFERENCES = ("source picture", "true picture", "drawn again", "painted again", "other content")
 NOTHING = ("noise", "plain")  # and those of the laboratory alone
 STATES = {"done": "● done", "written": "◐ written, not yet run", "planned": "○ planned"}
 
