@@ -42,6 +42,7 @@ HEADS = {"style_raw": "Raw style", "kernel_ratio": "Kernel ratio", "ssim": "SSIM
 # Arms that are no methods
 REFERENCES = ("source picture", "true picture", "drawn again", "painted again", "other content")
 NOTHING = ("noise", "plain")  # and those of the laboratory alone
+BY_HAND = ("smoothed",)  # filters that nobody trained, besides the laboratory's
 STATES = {"done": "● done", "written": "◐ written, not yet run", "planned": "○ planned"}
 
 
@@ -304,9 +305,10 @@ def once(entries_, root=ROOT):
 
 
 def marked(entries_, root=ROOT):
-    """The same entries, each with its mark: "reference", "by hand" for the laboratory's filters, "" for a method."""
+    """The same entries, each with its mark: "reference", "by hand" for filters, "" for a method."""
     homes = [home(entry["chapter"], root) for entry in entries_]
     filters = {entry["arm"] for entry, place in zip(entries_, homes, strict=True) if place == "laboratory/world"}
+    filters |= {*BY_HAND}
     for entry, place in zip(entries_, homes, strict=True):
         reference = entry["arm"] in REFERENCES or entry["arm"] in NOTHING and place.startswith("laboratory/")
         entry["mark"] = "reference" if reference else "by hand" if entry["arm"] in filters - {*NOTHING} else ""
