@@ -104,6 +104,10 @@ def test_what_the_laboratory_records_is_marked(small):
     assert [row[0] for row in rows] == ["1", "2", ""]  # a reference has no rank, however good
     assert rows[0][1] == "[XDoG](/notebooks/laboratory/world.ipynb) *(by hand)*"
     assert "*(" not in rows[1][1] and rows[2][1].endswith("*(reference)*")
+    put(small, scores(arm="smoothed", content=0.2), scores(arm="painted again", content=1.0, style=1.0))
+    marks = {"[smoothed]": "*(by hand)*", "[painted again]": "*(reference)*"}  # also in other chapters
+    for name, mark in marks.items():
+        assert [row[1] for row in board(small) if name in row[1]][0].endswith(mark)
 
 
 def test_what_is_scored_again_in_another_chapter_stands_once(small):
