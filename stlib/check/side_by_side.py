@@ -5,7 +5,7 @@ import math
 
 from stlib.check import NotAttempted, Wrong, exercise
 
-# side-by-side-way -----------------------------------------------------------------------------------------------------
+# side_by_side-way -----------------------------------------------------------------------------------------------------
 
 DISTANCES = {"near": 0.2, "as the filter": 0.6, "worse": 0.7, "perfect": 0.0, "again": 0.1}
 
@@ -69,7 +69,7 @@ def _alike(found, right):
     return all(math.isclose(float(found[system]), value, abs_tol=1e-6) for system, value in right.items())
 
 
-# side-by-side-front ---------------------------------------------------------------------------------------------------
+# side_by_side-front ---------------------------------------------------------------------------------------------------
 
 SCORES = {
     "a": (0.5, 0.9),
@@ -134,7 +134,7 @@ def front(answer):
         raise Wrong("a system that is alone is dominated by nobody.")
 
 
-# side-by-side-compare -------------------------------------------------------------------------------------------------
+# side_by_side-compare -------------------------------------------------------------------------------------------------
 
 STATEMENTS = {
     "A": "On sketches CycleGAN ends nearer to the truth than CUT, so with this budget the way back served better.",
