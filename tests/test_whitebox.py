@@ -512,6 +512,13 @@ def test_the_shipped_generators_draw_cartoons(chapter):
     assert zoo.record("whitebox_portraits")["bytes"] <= 5_000_000
 
 
+def test_the_shipped_generators_had_the_weights_that_act_at_256_pixels(chapter):
+    rules, (smooth, maps) = zoo.record("whitebox_portraits")["settings"]["rules"], chapter.acting(256)
+    for rule in (rules["white-box"], rules["photographs"]):
+        assert rule["variation"] == pytest.approx(smooth, rel=0.05)
+    assert rules["photographs"]["content"] == rules["photographs"]["structure"] == pytest.approx(maps, rel=0.05)
+
+
 # What the chapter claims can fail -------------------------------------------------------------------------------------
 
 HELD = {
