@@ -238,18 +238,20 @@ def test_shapes_and_dropout_of_the_unet(chapter, size, downs, droppers):
     assert where == [4, 5, 6][:droppers]
     norms = [[any(isinstance(m, nn.BatchNorm2d) for m in part) for part in way] for way in (net.down, net.up)]
     assert norms == [[False, *[True] * (downs - 2), False], [False, *[True] * (downs - 1)]]
-    biases = [[layer.bias is not None for layer in net.modules() if isinstance(layer, kind)] for kind in (nn.Conv2d,)]
-    assert biases == [[True, *[False] * (downs - 2), True]]  # where a batch norm follows, none
+    convolutions = [layer for layer in net.modules() if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
+    assert [i for i, layer in enumerate(convolutions) if layer.bias is not None] == [downs]  # the one that paints
 
 
 def test_the_published_unet_has_as_many_numbers_as_its_description_counts(chapter):
-    """4 x 4 kernels; a bias outside and in the middle's way down, else a batch norm of two numbers a channel."""
+    """4 x 4 kernels; one bias, of the layer that paints, and batch norms of two numbers a channel."""
     widths = [1, 64, 128, 256, 512, 512, 512, 512, 512]
-    down = sum(16 * a * b for a, b in zip(widths, widths[1:], strict=False)) + 64 + 512 + 2 * sum(widths[2:8])
+    down = sum(16 * a * b for a, b in zip(widths, widths[1:], strict=False)) + 2 * sum(widths[2:8])
     up = 16 * (512 * 512 + sum(2 * b * a for a, b in zip(widths[1:7], widths[2:8], strict=True)) + 128 * 3)
     with torch.device("meta"):
         net = chapter.UNet(256, 64)
+        photos = chapter.UNet(256, 64, inputs=3)
     assert sum(p.numel() for p in net.parameters()) == down + up + 3 + 2 * sum(widths[1:8])
+    assert sum(p.numel() for p in photos.parameters()) == 54_413_955  # "54.414 M", as the released code prints
 
 
 def test_a_size_that_the_unet_cannot_halve_is_told(chapter):
@@ -443,13 +445,14 @@ def test_nan_stops_with_a_sentence_and_reaches_no_weight(chapter, paintings, mon
 
 def test_early_generators_are_kept_beside_the_long_one(chapter, paintings):
     plan, early = SKETCH | dict(steps=4), dict(seeds=2, steps=2, equal=3)
-    runs = chapter.several("painting", paintings, plan, early)
+    runs = chapter.several(paintings, "painting", plan, early)
     assert [(run.step, run.seed) for run in runs] == [(4, 0), (2, 1)]
     at = {key: weights(chapter.kept("painting", *key, plan)) for key in ((0, 2), (0, 3), (1, 2))}
     end = weights(chapter.averaged(runs[0]))
     assert not any(torch.equal(a, end) for a in at.values()) and not torch.equal(at[0, 2], at[1, 2])
-    again = chapter.several("painting", paintings, plan, early)  # at their ends, nothing is trained or overwritten
+    again = chapter.several(paintings, "painting", plan, early)  # at their ends, nothing is trained or overwritten
     assert [run._start[0] for run in again] == [4, 2]
+    assert [run.seed for run in chapter.several(paintings, "painting", plan, early, seeds=[1])] == [1]
     assert torch.equal(weights(chapter.kept("painting", 0, 2, plan)), at[0, 2])
     *_, (run, n) = chapter.train_gan("short", paintings, "painting", plan | dict(steps=2))
     assert torch.equal(weights(chapter.averaged(run)), at[0, 2])
