@@ -113,7 +113,7 @@ WORDS = {
         'about = zoo.record("sapgan_landscapes")["settings"]\n'
         'nets = zoo.load("sapgan_landscapes", chapter.finished(about, about["paint"]))\n'
         '# e = chapter.sample(nets["sketch"], 8, seed=0) are edges, chapter.paint(nets["paint"], e) their paintings',
-        limits="64 pixels, ink of this world; PaintGAN takes edges as `stlib.losses.structure.edges` computes them, "
+        limits="64 pixels, ink of this world; PaintGAN takes edges as the chapter's `sketched` computes them, "
         "1 for an edge; small things in made sketches, boats above all, may be smeared",
         shows="TODO-ALT Three rows of six pictures of latents that nobody chose: made sketches, dark lines on white; "
         "ink paintings made of them; ink paintings made of noise in one go",
