@@ -6,9 +6,9 @@ The numbers in `stlib/check/chipgan.py` were made by this.
 """
 
 import sys
-import types
+from functools import partial
 
-from stlib import chapters
+import translators
 
 MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
     "left_out": ('"ink": rule["ink"]}', '"ink": 0.0}'),
@@ -33,17 +33,7 @@ RULE = dict(base="CycleGAN", brush=10.0, ink=1.0, port=False)
 SHOWN = ("G_AB", "D_B", "ink", "D_ink", "brush")
 
 
-def chapter_with(*changes):
-    """The method cells of the chapter `chipgan` as a module, each pair (old, new) of texts replaced in them."""
-    path = chapters.find("chipgan")
-    cells = [cell["source"] for cell in chapters.read(path)["cells"] if "method" in chapters.tags(cell)]
-    text = "\n\n".join(cells)
-    for old, new in changes:
-        assert old in text, f"the chapter does not say {old!r} any more"
-        text = text.replace(old, new)
-    module = types.ModuleType("chapter_chipgan")
-    exec(compile(text, path.name, "exec"), module.__dict__)
-    return module
+chapter_with = partial(translators.chapter_with, "chipgan")
 
 
 def curves(chapter, name, a, b, plan=PLAN, rule=RULE):

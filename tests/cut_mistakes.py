@@ -6,9 +6,9 @@ The numbers in `stlib/check/cut.py` were made by this.
 """
 
 import sys
-import types
+from functools import partial
 
-from stlib import chapters
+import translators
 
 MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
     "positions": ("n.F(queries, positions)", 'n.F(queries, draw_positions(queries, plan["patches"]))'),
@@ -24,17 +24,7 @@ RULE = dict(contrast=1.0, identity=True, mirror=False)
 WEIGHT = {"weight": 100.0}  # in the loss that is written down
 
 
-def chapter_with(*changes):
-    """The method cells of the chapter `cut` as a module, each pair (old, new) of texts replaced in them."""
-    path = chapters.find("cut")
-    cells = [cell["source"] for cell in chapters.read(path)["cells"] if "method" in chapters.tags(cell)]
-    text = "\n\n".join(cells)
-    for old, new in changes:
-        assert old in text, f"the chapter does not say {old!r} any more"
-        text = text.replace(old, new)
-    module = types.ModuleType("chapter_cut")
-    exec(compile(text, path.name, "exec"), module.__dict__)
-    return module
+chapter_with = partial(translators.chapter_with, "cut")
 
 
 def curves(chapter, name, a, b, plan=PLAN, weight=1.0):

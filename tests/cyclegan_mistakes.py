@@ -5,9 +5,9 @@
 The numbers in `stlib/check/cyclegan.py` were made by this.
 """
 
-import types
+from functools import partial
 
-from stlib import chapters
+import translators
 
 MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
     "targets": ("d_least_squares(of_real, of_fake)", "d_least_squares(of_fake, of_real)"),
@@ -23,17 +23,7 @@ PLAN = dict(size=32, width=8, blocks=2, critic=16, layers=1, batch=1, rate=5e-4,
 WEIGHTS = dict(cycle=10.0, identity=5.0)
 
 
-def chapter_with(*changes):
-    """The method cells of the chapter `cyclegan` as a module, each pair (old, new) of texts replaced in them."""
-    path = chapters.find("cyclegan")
-    cells = [cell["source"] for cell in chapters.read(path)["cells"] if "method" in chapters.tags(cell)]
-    text = "\n\n".join(cells)
-    for old, new in changes:
-        assert old in text, f"the chapter does not say {old!r} any more"
-        text = text.replace(old, new)
-    module = types.ModuleType("chapter_cyclegan")
-    exec(compile(text, path.name, "exec"), module.__dict__)
-    return module
+chapter_with = partial(translators.chapter_with, "cyclegan")
 
 
 def curves(chapter, name, a, b, plan=PLAN):

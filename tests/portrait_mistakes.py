@@ -6,9 +6,9 @@ The numbers in `stlib/check/portrait.py` were made by this.
 """
 
 import sys
-import types
+from functools import partial
 
-from stlib import chapters
+import translators
 
 JUDGED = "masked(drawings, masks[:, i : i + 1])\n"
 MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what
@@ -31,17 +31,7 @@ PLAN |= dict(half_life=200, ends=(0.5, 0.5))
 RULE = dict(forward="edges", cycle=5.0, truncation="released", levels=64, back=5.0, parts=0.5, identity=0.0)
 
 
-def chapter_with(*changes):
-    """The method cells of the chapter `portrait` as a module, each pair (old, new) of texts replaced in them."""
-    path = chapters.find("portrait")
-    cells = [cell["source"] for cell in chapters.read(path)["cells"] if "method" in chapters.tags(cell)]
-    text = "\n\n".join(cells) + "\n"
-    for old, new in changes:
-        assert old in text, f"the chapter does not say {old!r} any more"
-        text = text.replace(old, new)
-    module = types.ModuleType("chapter_portrait")
-    exec(compile(text, path.name, "exec"), module.__dict__)
-    return module
+chapter_with = partial(translators.chapter_with, "portrait")
 
 
 def curves(chapter, name, a, b, plan=PLAN):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from chipgan_mistakes import PLAN, RULE, chapter_with
 from test_chapters import facts_from, swapped
+from translators import killed_after, two_sets, weights
 
 from stlib import images, metrics, results, training, world, zoo
 from stlib.losses.structure import edges
@@ -33,16 +34,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sets():
-    """Photographs and ink paintings, 5 and 4 of 32 pixels, of different contents."""
-    made = []
-    for style, first in (("photo", 0), ("ink", 1_000_000)):
-        contents = world.sample("portraits", range(first, first + 5 - len(made)))
-        made.append(datasets.PictureSet((world.render(contents, style, 32) * 255).byte(), contents, style))
-    return made
-
-
-def weights(n):
-    return torch.cat([p.detach().flatten() for net in vars(n).values() for p in net.parameters()])
+    return two_sets("ink")
 
 
 def trained(chapter, sets, plan=TINY, rule=RULE, **options):
@@ -297,23 +289,8 @@ def test_a_killed_run_comes_to_the_same_bits(chapter, sets, stop, rule, tmp_path
     whole, average = weights(n), weights(SimpleNamespace(G=run.averages["G_AB"].module))
     rate = run.optimizers["G"].param_groups[0]["lr"]
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "killed"))
-    original, calls = chapter.STEPS[rule["base"]], []
-
-    def killed(*given):
-        calls.append(original(*given))
-        if len(calls) > stop:
-            raise KeyboardInterrupt
-        return calls[-1]
-
-    def saved(run, after=training.Run.after, **losses):
-        after(run, **losses)
-        run.save()
-
-    with monkeypatch.context() as patch:
-        patch.setitem(chapter.STEPS, rule["base"], killed)
-        patch.setattr(training.Run, "after", saved)
-        with pytest.raises(KeyboardInterrupt):
-            trained(chapter, sets, rule=rule)
+    with killed_after(stop, monkeypatch, chapter.STEPS, rule["base"]):
+        trained(chapter, sets, rule=rule)
     run, n = trained(chapter, sets, rule=rule, resume=True)
     assert run.step == TINY["steps"] and run._start[0] == stop
     assert torch.equal(weights(n), whole)

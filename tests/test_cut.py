@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from cut_mistakes import PLAN, RULE, chapter_with
-from test_chapters import swapped
+from test_chapters import facts_from, swapped
+from translators import killed_after, two_sets, weights
 
 from stlib import images, metrics, results, training, world, zoo
 from stlib.losses.contrastive import patch_nce
 from stlib.nets import resnet
 from stlib.nets.patch_sampler import unit_length
 from stlib.training import CheckpointError
-from stlib.world import datasets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = PLAN | dict(width=4, blocks=1, critic=4, projected=8, patches=16, picked=(0, 1, 2, 3), steps=8, half_life=4)
@@ -34,16 +34,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sets():
-    """Photographs and sketches, 5 and 4 of 32 pixels, of different contents."""
-    made = []
-    for style, first in (("photo", 0), ("sketch", 1_000_000)):
-        contents = world.sample("portraits", range(first, first + 5 - len(made)))
-        made.append(datasets.PictureSet((world.render(contents, style, 32) * 255).byte(), contents, style))
-    return made
-
-
-def weights(n):
-    return torch.cat([p.detach().flatten() for net in vars(n).values() for p in net.parameters()])
+    return two_sets("sketch")
 
 
 def trained(chapter, sets, plan=TINY, rule=RULE, **options):
@@ -139,23 +130,8 @@ def test_a_killed_run_comes_to_the_same_bits(chapter, sets, stop, rule, tmp_path
     whole, average = weights(n), weights(SimpleNamespace(G=run.averages["G"].module))
     rate = run.optimizers["G"].param_groups[0]["lr"]
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "killed"))
-    original, calls = chapter.step, []
-
-    def killed(*given):
-        calls.append(original(*given))
-        if len(calls) > stop:
-            raise KeyboardInterrupt
-        return calls[-1]
-
-    def saved(run, after=training.Run.after, **losses):
-        after(run, **losses)
-        run.save()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(chapter, "step", killed)
-        patch.setattr(training.Run, "after", saved)
-        with pytest.raises(KeyboardInterrupt):
-            trained(chapter, sets, rule=rule)
+    with killed_after(stop, monkeypatch, chapter):
+        trained(chapter, sets, rule=rule)
     run, n = trained(chapter, sets, rule=rule, resume=True)
     assert run.step == TINY["steps"] and run._start[0] == stop
     assert torch.equal(weights(n), whole)
@@ -348,13 +324,6 @@ HELD = {
 }
 
 
-def table(changed=()):
-    facts = {}
-    for (name, arm), values in (HELD | dict(changed)).items():
-        facts.setdefault(name, {})[arm] = values
-    return facts
-
-
 @pytest.mark.parametrize(
     "changed, part, mark",
     [
@@ -373,14 +342,14 @@ def table(changed=()):
     ],
 )
 def test_each_part_of_c08_turns(chapter, changed, part, mark):
-    told = chapter.c08_parts(table(changed))
+    told = chapter.c08_parts(facts_from(HELD, changed=changed))
     assert [name for name, answer in told.items() if not answer] == ([part] if part else [])
     assert chapter.c08_verdict(told) == mark
 
 
 def test_c08_fails_where_nothing_is_kept(chapter):
     lost = {("content", "without cycle"): [0.79], ("content of the fork", "no contrast"): [0.6] * 3}
-    assert chapter.c08_verdict(chapter.c08_parts(table(lost))) == "fails"
+    assert chapter.c08_verdict(chapter.c08_parts(facts_from(HELD, changed=lost))) == "fails"
 
 
 def test_c08_is_as_recorded_and_turns_with_swapped_arms(chapter):

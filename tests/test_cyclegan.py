@@ -6,6 +6,7 @@ import pytest
 import torch
 from cyclegan_mistakes import MISTAKES, PLAN, WEIGHTS, chapter_with, curves
 from test_chapters import swapped
+from translators import killed_after, two_sets, weights
 
 from stlib import images, metrics, oracle, results, training, world, zoo
 from stlib.training import CheckpointError
@@ -28,16 +29,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sets():
-    """Photographs and sketches, 5 and 4 of 32 pixels, of different contents."""
-    made = []
-    for style, first in (("photo", 0), ("sketch", 1_000_000)):
-        contents = world.sample("portraits", range(first, first + 5 - len(made)))
-        made.append(datasets.PictureSet((world.render(contents, style, 32) * 255).byte(), contents, style))
-    return made
-
-
-def weights(n):
-    return torch.cat([p.detach().flatten() for net in vars(n).values() for p in net.parameters()])
+    return two_sets("sketch")
 
 
 def trained(chapter, sets, plan=TINY, of=WEIGHTS, **options):
@@ -145,35 +137,14 @@ def test_a_killed_run_comes_to_the_same_bits(chapter, sets, stop, of, tmp_path, 
     pool, rate = torch.stack(run.states["B"].pictures), run.optimizers["G"].param_groups[0]["lr"]
 
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "killed"))
-    original, calls = chapter.step, []
-
-    def killed(*given):
-        calls.append(original(*given))
-        if len(calls) > stop:
-            raise KeyboardInterrupt
-        return calls[-1]
-
-    with monkeypatch.context() as patch:
-        patch.setattr(chapter, "step", killed)
-        patch.setattr(training.Run, "after", saving(training.Run.after))
-        with pytest.raises(KeyboardInterrupt):
-            trained(chapter, sets, of=of)
+    with killed_after(stop, monkeypatch, chapter):
+        trained(chapter, sets, of=of)
     run, n = trained(chapter, sets, of=of, resume=True)
     assert run.step == TINY["steps"] and run._start[0] == stop
     assert torch.equal(weights(n), whole)
     assert torch.equal(weights(SimpleNamespace(G=run.averages["G_AB"].module)), average)
     assert torch.equal(torch.stack(run.states["B"].pictures), pool)
     assert run.optimizers["G"].param_groups[0]["lr"] == rate
-
-
-def saving(after):
-    """`after`, and a checkpoint after each step."""
-
-    def saved(run, **losses):
-        after(run, **losses)
-        run.save()
-
-    return saved
 
 
 def test_a_run_at_its_end_is_given_back_at_once(chapter, sets):

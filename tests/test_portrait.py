@@ -7,6 +7,7 @@ import torch
 from portrait_mistakes import ALSO, MISTAKES, PLAN, RULE, chapter_with
 from test_chapters import facts_from, swapped
 from torch.nn import functional
+from translators import killed_after, two_sets, weights
 
 from stlib import backbones, images, metrics, oracle, results, training, world, zoo
 from stlib.losses.structure import edges
@@ -45,16 +46,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sets():
-    """Photographs and pen drawings, 5 and 4 of 32 pixels, of different contents."""
-    made = []
-    for style, first in (("photo", 0), ("line", 1_000_000)):
-        contents = world.sample("portraits", range(first, first + 5 - len(made)))
-        made.append(datasets.PictureSet((world.render(contents, style, 32) * 255).byte(), contents, style))
-    return made
-
-
-def weights(n, *names):
-    return torch.cat([p.detach().flatten() for name in names or vars(n) for p in getattr(n, name).parameters()])
+    return two_sets("line")
 
 
 def trained(chapter, sets, plan=TINY, rule=RULE, **options):
@@ -330,23 +322,8 @@ def test_a_killed_run_comes_to_the_same_bits(chapter, sets, stop, tmp_path, monk
     whole, average = weights(n), weights(SimpleNamespace(G=run.averages["G_AB"].module))
     rate, pool = run.optimizers["G"].param_groups[0]["lr"], run.states["B"].pictures
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "killed"))
-    original, calls = chapter.step, []
-
-    def killed(*given):
-        calls.append(original(*given))
-        if len(calls) > stop:
-            raise KeyboardInterrupt
-        return calls[-1]
-
-    def saved(run, after=training.Run.after, **losses):
-        after(run, **losses)
-        run.save()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(chapter, "step", killed)
-        patch.setattr(training.Run, "after", saved)
-        with pytest.raises(KeyboardInterrupt):
-            trained(chapter, sets)
+    with killed_after(stop, monkeypatch, chapter):
+        trained(chapter, sets)
     run, n = trained(chapter, sets, resume=True)
     assert run.step == TINY["steps"] and run._start[0] == stop
     assert torch.equal(weights(n), whole)

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_chapters import swapped
+from test_chapters import facts_from, swapped
+from translators import killed_after, two_sets, weights
 from whitebox_mistakes import PLAN, RULE, chapter_with
 
 from stlib import backbones, images, metrics, results, training, world, zoo
 from stlib.training import CheckpointError
-from stlib.world import datasets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = PLAN | dict(width=8, blocks=1, critic=4, segments=8, warm=2, steps=6, half_life=4)
@@ -35,16 +35,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def sets():
-    """Photographs and cartoons, 5 and 4 of 32 pixels, of different contents."""
-    made = []
-    for style, first in (("photo", 0), ("cartoon", 1_000_000)):
-        contents = world.sample("portraits", range(first, first + 5 - len(made)))
-        made.append(datasets.PictureSet((world.render(contents, style, 32) * 255).byte(), contents, style))
-    return made
-
-
-def weights(n):
-    return torch.cat([p.detach().flatten() for net in vars(n).values() for p in net.parameters()])
+    return two_sets("cartoon")
 
 
 def trained(chapter, sets, plan=TINY, rule=RULE, **options):
@@ -301,25 +292,10 @@ def test_a_killed_run_comes_to_the_same_bits(chapter, sets, rule, tmp_path, monk
     run, n = trained(chapter, sets, rule=rule)
     whole, average = weights(n), weights(SimpleNamespace(G=run.averages["G"].module))
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "killed"))
-    original, calls, stop = chapter.step, [], 3
-
-    def killed(*given):
-        calls.append(original(*given))
-        if len(calls) > stop:
-            raise KeyboardInterrupt
-        return calls[-1]
-
-    def saved(run, after=training.Run.after, **losses):
-        after(run, **losses)
-        run.save()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(chapter, "step", killed)
-        patch.setattr(training.Run, "after", saved)
-        with pytest.raises(KeyboardInterrupt):
-            trained(chapter, sets, rule=rule)
+    with killed_after(3, monkeypatch, chapter):
+        trained(chapter, sets, rule=rule)
     run, n = trained(chapter, sets, rule=rule, resume=True)
-    assert run.step == TINY["steps"] and run._start[0] == stop
+    assert run.step == TINY["steps"] and run._start[0] == 3
     assert torch.equal(weights(n), whole)
     assert torch.equal(weights(SimpleNamespace(G=run.averages["G"].module)), average)
 
@@ -542,13 +518,6 @@ for _measure, _moved in {
         HELD[f"{_measure} of the fork", f"no {_loss}"] = [_factor * value for value in (0.01, 0.011, 0.012)]
 
 
-def table(changed=()):
-    facts = {}
-    for (name, arm), values in (HELD | dict(changed)).items():
-        facts.setdefault(name, {})[arm] = values
-    return facts
-
-
 @pytest.mark.parametrize(
     "changed, part, mark",
     [
@@ -562,22 +531,22 @@ def table(changed=()):
     ],
 )
 def test_each_part_of_c07_turns(chapter, changed, part, mark):
-    told = chapter.c07_parts(table(changed))
+    told = chapter.c07_parts(facts_from(HELD, changed=changed))
     assert [name for name, answer in told.items() if not answer] == ([part] if part else [])
     assert chapter.c07_verdict(told) == mark
 
 
 def test_c07_fails_where_nothing_is_gained(chapter):
     same = {(name, "white-box"): HELD[name, "adversary"] for name in ("perceptual", "regions", "outlines")}
-    assert chapter.c07_verdict(chapter.c07_parts(table(same))) == "fails"
+    assert chapter.c07_verdict(chapter.c07_parts(facts_from(HELD, changed=same))) == "fails"
 
 
 def test_responses_are_powers_of_two(chapter):
-    moved = chapter.responses(table(), "regions")
+    moved = chapter.responses(facts_from(HELD), "regions")
     assert moved["all"] == [0, 0, 0]
     assert moved["no structure"] == pytest.approx([1, 1, 1])
     assert moved["no texture"] == pytest.approx([math.log2(1.1)] * 3)
-    assert chapter.controlled(table()) == {"structure": True, "texture": True, "surface": True}
+    assert chapter.controlled(facts_from(HELD)) == {"structure": True, "texture": True, "surface": True}
 
 
 def test_c07_is_as_recorded_and_turns_with_swapped_arms(chapter):

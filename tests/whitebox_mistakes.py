@@ -6,9 +6,9 @@ The numbers in `stlib/check/whitebox.py` were made by this.
 """
 
 import sys
-import types
+from functools import partial
 
-from stlib import chapters
+import translators
 
 MISTAKES = {  # what is replaced in the chapter, and by what
     "weights": ("{name: (here - goal)", "{name: 100 * (here - goal)"),
@@ -24,17 +24,7 @@ RULE = dict(adversary=0.0, surface=0.1, texture=1.0, structure=0.1, content=0.1,
 SHOWN = {"D texture": 1.0, "texture": 1.0, "structure": 0.1, "content": 0.1}  # losses and their weights
 
 
-def chapter_with(*changes):
-    """The method cells of the chapter `whitebox` as a module, each pair (old, new) of texts replaced in them."""
-    path = chapters.find("whitebox")
-    cells = [cell["source"] for cell in chapters.read(path)["cells"] if "method" in chapters.tags(cell)]
-    text = "\n\n".join(cells)
-    for old, new in changes:
-        assert old in text, f"the chapter does not say {old!r} any more"
-        text = text.replace(old, new)
-    module = types.ModuleType("chapter_whitebox")
-    exec(compile(text, path.name, "exec"), module.__dict__)
-    return module
+chapter_with = partial(translators.chapter_with, "whitebox")
 
 
 def curves(chapter, name, a, b, start, weight=1.0):
