@@ -162,10 +162,10 @@ BROKEN = {
     "run D again": CAUSES | {"run D": "maximum"},
     "a wish that cannot be granted": CAUSES | {"run A": "stranger"},
     "can play their game": CAUSES | {"run D": "maximum"},
-    "the same mistake four times": dict.fromkeys(CAUSES, "stranger"),
-    "each run has another one": dict.fromkeys(CAUSES, "maximum"),
+    "the same answer 4 times": dict.fromkeys(CAUSES, "stranger"),
+    "each has another one": dict.fromkeys(CAUSES, "maximum"),
     "no answer for run D": {run: cause for run, cause in CAUSES.items() if run != "run D"},
-    "none of the mistakes": CAUSES | {"run A": "bad luck"},
+    "is not on the list": CAUSES | {"run A": "bad luck"},
     "give a dict": list(CAUSES.values()),
 }
 

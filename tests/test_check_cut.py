@@ -267,10 +267,10 @@ BROKEN = {
     "never below 3": CAUSES | {"run C": "temperature"},
     "run D again": CAUSES | {"run D": "detached"},
     "no reason to fall": CAUSES | {"run D": "detached"},
-    "the same mistake four times": dict.fromkeys(CAUSES, "temperature"),
-    "each run has another one": dict.fromkeys(CAUSES, "still"),
+    "the same answer 4 times": dict.fromkeys(CAUSES, "temperature"),
+    "each has another one": dict.fromkeys(CAUSES, "still"),
     "no answer for run D": {run: cause for run, cause in CAUSES.items() if run != "run D"},
-    "none of the mistakes": CAUSES | {"run A": "bad luck"},
+    "is not on the list": CAUSES | {"run A": "bad luck"},
     "give a dict": list(CAUSES.values()),
 }
 

@@ -166,9 +166,9 @@ BROKEN = {
     "that alone gives none of these curves": CAUSES | {"run C": "no_pool"},
     "run D again": CAUSES | {"run D": "rate"},
     "these are smooth": CAUSES | {"run D": "rate"},
-    "the same mistake four times": dict.fromkeys(CAUSES, "rate"),
+    "the same answer 4 times": dict.fromkeys(CAUSES, "rate"),
     "no answer for run D": {run: cause for run, cause in CAUSES.items() if run != "run D"},
-    "none of the mistakes": CAUSES | {"run A": "bad luck"},
+    "is not on the list": CAUSES | {"run A": "bad luck"},
     "give a dict": list(CAUSES.values()),
 }
 

@@ -27,7 +27,7 @@ LOSSES = {
         both(lambda r, f: with_logits(r, 1.0) + with_logits(f, 0.0), lambda r, f: with_logits(f, 1.0)),
         both(lambda r, f: -(functional.logsigmoid(r) + functional.logsigmoid(-f)).mean()),
     ],
-    "the loss of G has the type str": both(g=lambda r, f: "small"),
+    "the loss of G is a str": both(g=lambda r, f: "small"),
     "exchanged: return D's first": lambda r, f: both()(r, f)[::-1],
     "D's loss is halved": both(d=lambda r, f: (softplus(-r).mean() + softplus(f).mean()) / 2),
     "D's loss is a sum over": both(d=lambda r, f: softplus(-r).sum() + softplus(f).sum()),

@@ -209,10 +209,10 @@ BROKEN = {
     "run B again": CAUSES | {"run B": "too_early"},
     "run C again": CAUSES | {"run C": "strangers"},
     "run D again": CAUSES | {"run D": "targets"},
-    "the same mistake four times": dict.fromkeys(CAUSES, "still"),
-    "each run has another one": dict.fromkeys(CAUSES, "strangers"),
+    "the same answer 4 times": dict.fromkeys(CAUSES, "still"),
+    "each has another one": dict.fromkeys(CAUSES, "strangers"),
     "no answer for run D": {run: cause for run, cause in CAUSES.items() if run != "run D"},
-    "none of the mistakes": CAUSES | {"run A": "bad luck"},
+    "is not on the list": CAUSES | {"run A": "bad luck"},
     "give a dict": list(CAUSES.values()),
 }
 

@@ -39,6 +39,7 @@ WAY = {
     "each system gets one": lambda d, h, a: dict([*ways(d, h, a).items()][1:]),
     "was not among": lambda d, h, a: ways(d, h, a) | {"filter": 0.0},
     "a dict is expected": lambda d, h, a: [*ways(d, h, a).values()],
+    "returned an int": lambda d, h, a: 3,
     "changed its input": emptied,
 }
 
@@ -84,9 +85,9 @@ FRONT = {
 RIGHT = check.side_by_side._RIGHT
 COMPARE = {
     "right": [RIGHT, dict(reversed(RIGHT.items()))],
-    **{f"think about {key} again": RIGHT | {key: "gate" if key != "D" else "fair"} for key in RIGHT},
+    **{f"look at {key} again": RIGHT | {key: "gate" if key != "D" else "fair"} for key in RIGHT},
     "no answer for E": {key: verdict for key, verdict in RIGHT.items() if key != "E"},
-    "none of the verdicts": RIGHT | {"A": "true"},
+    "is not on the list": RIGHT | {"A": "true"},
     "give a dict": list(RIGHT.values()),
 }
 

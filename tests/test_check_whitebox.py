@@ -185,9 +185,9 @@ OTHERS = [key for key in check.whitebox.MISTAKES if key not in CAUSES.values()]
 BROKEN = {
     "right": [CAUSES, dict(reversed(CAUSES.items()))],
     **{f"{run} again": CAUSES | {run: OTHERS[0]} for run in CAUSES},
-    "the same mistake four times": dict.fromkeys(CAUSES, OTHERS[0]),
+    "the same answer 4 times": dict.fromkeys(CAUSES, OTHERS[0]),
     "no answer for run D": {run: cause for run, cause in CAUSES.items() if run != "run D"},
-    "none of the mistakes": CAUSES | {"run A": "bad luck"},
+    "is not on the list": CAUSES | {"run A": "bad luck"},
     "give a dict": list(CAUSES.values()),
 }
 

@@ -61,34 +61,41 @@ def expect_tensor(result, shape):
     import torch
 
     if not torch.is_tensor(result):
-        raise Wrong(f"your function returns a {type(result).__name__}; a tensor of shape {tuple(shape)} is expected.")
+        raise Wrong(f"your function returns {kind(result)}; a tensor of shape {tuple(shape)} is expected.")
     if result.shape != torch.Size(shape):
         raise Wrong(f"your result has the shape {tuple(result.shape)}; {tuple(shape)} is expected.")
 
 
-def diagnosed(answer, causes, mistakes, look, against):
-    """Raise unless `answer` is {run: key of `mistakes`} as in `causes`; says what to look at in the first wrong run.
+def kind(thing):
+    """What something is, as a sentence says it: "a list", "an int"."""
+    name = type(thing).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
-    `look` is {run: sentence}; `against` {mistake: why it is not this one} for mistakes that are often taken for others.
+
+def diagnosed(answer, right, choices, look, against):
+    """Raise unless `answer` is {case: key of `choices`} as `right` is; says what to look at in the first wrong case.
+
+    Cases are runs whose mistake is asked for, or sentences to be judged. `look` is {case: sentence}; `against`
+    {choice: why it is not this one} for choices that are often taken for others.
     """
     if callable(answer):
         answer = answer()
     if not isinstance(answer, dict):
-        raise Wrong(f'give a dict, {{"run A": "...", ...}}; got a {type(answer).__name__}.')
+        raise Wrong(f'give a dict, {{"{next(iter(right))}": "...", ...}}; got {kind(answer)}.')
     if any(value is ... or value is None for value in answer.values()):
         raise NotAttempted
-    if missing := [run for run in causes if run not in answer]:
-        raise Wrong(f"there is no answer for {missing[0]}: four runs are to be diagnosed, A to D.")
-    if unknown := [value for value in answer.values() if value not in mistakes]:
-        raise Wrong(f"{unknown[0]!r} is none of the mistakes; they are: {', '.join(mistakes)}.")
-    wrong = [run for run, cause in causes.items() if answer[run] != cause]
+    if missing := [case for case in right if case not in answer]:
+        raise Wrong(f"there is no answer for {missing[0]}: one is asked for each of {', '.join(right)}.")
+    if unknown := [value for value in answer.values() if value not in choices]:
+        raise Wrong(f"{unknown[0]!r} is not on the list; on it are: {', '.join(choices)}.")
+    wrong = [case for case in right if answer[case] != right[case]]
     if not wrong:
         return
-    if len(wrong) >= 3 and len(set(answer[run] for run in causes)) == 1:
-        raise Wrong("you gave the same mistake four times: each run has another one.")
-    run = wrong[0]
-    told = f" (and {against[answer[run]]})" if answer[run] in against else ""
-    raise Wrong(f"look at {run} again: {look[run]}{told}. {4 - len(wrong)} of 4 are right.")
+    if len(wrong) >= 3 and len(set(answer[case] for case in right)) == 1:
+        raise Wrong(f"you gave the same answer {len(right)} times: each has another one.")
+    case = wrong[0]
+    told = f" (and {against[answer[case]]})" if answer[case] in against else ""
+    raise Wrong(f"look at {case} again: {look[case]}{told}. {len(right) - len(wrong)} of {len(right)} are right.")
 
 
 def _guarded(answer):

@@ -2,7 +2,7 @@
 
 import torch
 
-from stlib.check import Wrong, exercise, expect_tensor
+from stlib.check import Wrong, exercise, expect_tensor, kind
 
 ONE_BY_ONE = "compare with one channel of one picture, by hand"
 
@@ -193,7 +193,7 @@ def weights(answer):
 
 def _channels(result, channels, name):
     if not torch.is_tensor(result):
-        raise Wrong(f"your {name} is a {type(result).__name__}; a tensor of shape ({channels},) is expected.")
+        raise Wrong(f"your {name} is {kind(result)}; a tensor of shape ({channels},) is expected.")
     if result.numel() != channels or channels not in result.shape:
         raise Wrong(f"your {name} has the shape {tuple(result.shape)}; ({channels},) is expected.")
     return result.flatten()

@@ -6,7 +6,7 @@ import numbers
 import torch
 from torch.nn import functional
 
-from stlib.check import Wrong, diagnosed, exercise, expect_tensor
+from stlib.check import Wrong, diagnosed, exercise, expect_tensor, kind
 
 
 def _random(*shape, seed):
@@ -157,7 +157,7 @@ def brush(answer):
     if torch.is_tensor(result) and result.numel() > 1:
         raise Wrong(f"your function returns a tensor of shape {tuple(result.shape)}; take the mean at the end.")
     if not torch.is_tensor(result) and (not isinstance(result, numbers.Real) or isinstance(result, bool)):
-        raise Wrong(f"your function returns a {type(result).__name__}; one number is expected.")
+        raise Wrong(f"your function returns {kind(result)}; one number is expected.")
     found = result.item() if torch.is_tensor(result) else float(result)
     right = _balanced(*before).item()
 

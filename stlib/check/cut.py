@@ -5,7 +5,7 @@ import numbers
 
 import torch
 
-from stlib.check import Wrong, diagnosed, exercise, expect_tensor
+from stlib.check import Wrong, diagnosed, exercise, expect_tensor, kind
 
 
 def _random(*shape, seed):
@@ -19,11 +19,11 @@ def _unit(x, dim=-1):
 def _pair(result, what):
     """The two parts of a result; raises Wrong for what is no pair. `what` says what is expected."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        got = f"{len(result)} things" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
+        got = f"{len(result)} things" if isinstance(result, (tuple, list)) else kind(result)
         raise Wrong(f"your function returns {got}; two lists are expected, `return {what}`.")
     for part in result:
         if not isinstance(part, (tuple, list)):
-            raise Wrong(f"your function returns a {type(part).__name__} where a list is expected: one tensor for each "
+            raise Wrong(f"your function returns {kind(part)} where a list is expected: one tensor for each "
                         f"map, `return {what}`.")  # fmt: skip
     return result
 
@@ -100,7 +100,7 @@ def nce(answer):
             raise Wrong("you returned one number a position: take the mean at the end.")
         raise Wrong(f"your function returns a tensor of shape {tuple(result.shape)}; one number is expected.")
     if not torch.is_tensor(result) and (not isinstance(result, numbers.Real) or isinstance(result, bool)):
-        raise Wrong(f"your function returns a {type(result).__name__}; one number is expected.")
+        raise Wrong(f"your function returns {kind(result)}; one number is expected.")
     found = result.item() if torch.is_tensor(result) else float(result)
     right = _nce_rows(*before, temperature)[0].mean()
 

@@ -4,7 +4,7 @@ import numbers
 
 import torch
 
-from stlib.check import Wrong, diagnosed, exercise, expect_tensor
+from stlib.check import Wrong, diagnosed, exercise, expect_tensor, kind
 
 
 def _random(*shape, seed):
@@ -17,7 +17,7 @@ def _number(result):
         return result.item()
     if isinstance(result, numbers.Real) and not isinstance(result, bool):
         return float(result)
-    told = f"a tensor of shape {tuple(result.shape)}" if torch.is_tensor(result) else f"a {type(result).__name__}"
+    told = f"a tensor of shape {tuple(result.shape)}" if torch.is_tensor(result) else kind(result)
     raise Wrong(f"your function returns {told}; one number is expected.")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy, softplus
 
-from stlib.check import Wrong, exercise
+from stlib.check import Wrong, exercise, kind
 
 # gan-losses -----------------------------------------------------------------------------------------------------------
 
@@ -29,7 +29,7 @@ def _pair(result, called):
         if torch.is_tensor(part) and part.numel() > 1:
             raise Wrong(f"the loss of {name} has the shape {tuple(part.shape)}: it is a mean over the batch.")
         if not torch.is_tensor(part) and not isinstance(part, numbers.Real):
-            raise Wrong(f"the loss of {name} has the type {type(part).__name__}; a number is expected.")
+            raise Wrong(f"the loss of {name} is {kind(part)}; a number is expected.")
     return [float(part) for part in result]
 
 
@@ -134,7 +134,7 @@ def freeze(answer):
         head = {name for name in everything if name.startswith("head.")}
         result = answer(network, kept)
         if not isinstance(result, nn.Module):
-            raise Wrong(f"your function returns the type {type(result).__name__}; the network is expected.")
+            raise Wrong(f"your function returns {kind(result)}; the network is expected.")
         if result is not network:
             raise Wrong("you returned a copy: the optimiser still holds the parameters of the network you were given.")
         learning, wanted = _learning(network), set().union(head, *blocks[-kept:])
@@ -226,7 +226,7 @@ def diagnosis(answer):
     """{1: cause, ..., 5: cause} of the trainings in RUNS."""
     told = answer()
     if not isinstance(told, dict):
-        raise Wrong(f"your function returns a {type(told).__name__}; a dict {{1: cause, ..., 5: cause}} is expected.")
+        raise Wrong(f"your function returns {kind(told)}; a dict {{1: cause, ..., 5: cause}} is expected.")
     told = {int(key): value for key, value in told.items()}
     if set(told) != set(RUNS):
         raise Wrong(f"name a cause for each of the trainings 1 to 5; you named {sorted(told)}.")

@@ -2,7 +2,7 @@
 
 import torch
 
-from stlib.check import Wrong, exercise, expect_tensor
+from stlib.check import Wrong, exercise, expect_tensor, kind
 
 
 @exercise("your Gram matrices are right, for a batch and for a picture that is not square.")
@@ -80,7 +80,7 @@ def closure(answer):
     if torch.is_tensor(made):
         raise Wrong("you returned the loss; return the closure itself (the inner function, without calling it).")
     if not callable(made):
-        raise Wrong(f"you returned a {type(made).__name__}; return the inner function.")
+        raise Wrong(f"you returned {kind(made)}; return the inner function.")
     first, before = made(), x.detach().clone()
     if first is ...:
         from stlib.check import NotAttempted

@@ -2,7 +2,7 @@
 
 import torch
 
-from stlib.check import Wrong, exercise, expect_tensor
+from stlib.check import Wrong, exercise, expect_tensor, kind
 
 
 def _double(*shape, seed):
@@ -93,7 +93,7 @@ def mix_layers(answer):
     ):
         raise Wrong("you changed one of the dicts you were given: make a new one.")
     if not isinstance(result, dict):
-        raise Wrong(f"you returned a {type(result).__name__}; a dict from layer names to Gram matrices is expected.")
+        raise Wrong(f"you returned {kind(result)}; a dict from layer names to Gram matrices is expected.")
     if set(result) == set(fine):
         raise Wrong("only the fine layers are in your dict: the others come from the second painting.")
     if set(result) != set(names):

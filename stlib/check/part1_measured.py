@@ -4,7 +4,7 @@ import numbers
 
 import torch
 
-from stlib.check import Wrong, exercise, expect_tensor
+from stlib.check import Wrong, exercise, expect_tensor, kind
 
 
 def _random(*shape, seed):
@@ -103,7 +103,7 @@ def weight(answer):
         if torch.is_tensor(result) and result.numel() == 1:
             result = result.item()
         if not isinstance(result, numbers.Real) or isinstance(result, bool):
-            raise Wrong(f"your function returns a {type(result).__name__}; one of the weights is expected.")
+            raise Wrong(f"your function returns {kind(result)}; one of the weights is expected.")
         weights, content, style = columns
         means = [2 * c * s / (c + s) if c + s else 0.0 for c, s in zip(content, style, strict=True)]
         best = means.index(max(means))
@@ -139,7 +139,7 @@ def enlarge(answer):
 
         def paint(picture):
             if not torch.is_tensor(picture):
-                raise Wrong(f"`paint` was given a {type(picture).__name__}; it takes a picture (1, 3, 4H, 4W).")
+                raise Wrong(f"`paint` was given {kind(picture)}; it takes a picture (1, 3, 4H, 4W).")
             calls.append(tuple(picture.shape))
             return change(picture.clone())
 

@@ -3,7 +3,7 @@
 import itertools
 import math
 
-from stlib.check import NotAttempted, Wrong, exercise
+from stlib.check import Wrong, diagnosed, exercise, kind
 
 # side_by_side-way -----------------------------------------------------------------------------------------------------
 
@@ -35,7 +35,7 @@ def way(answer):
     if given != DISTANCES:
         raise Wrong("your function changed its input: make a new dict.")
     if not isinstance(result, dict):
-        raise Wrong(f"a dict is expected, {{system: way}}; your function returned a {type(result).__name__}.")
+        raise Wrong(f"a dict is expected, {{system: way}}; your function returned {kind(result)}.")
     if missing := [system for system in DISTANCES if system not in result]:
         raise Wrong(f"there is no way for {missing[0]!r}: each system gets one.")
     if more := [system for system in result if system not in DISTANCES]:
@@ -101,7 +101,7 @@ def front(answer):
     if given != SCORES:
         raise Wrong("your function changed its input: make a new list.")
     if isinstance(result, (str, dict)) or not hasattr(result, "__iter__"):
-        raise Wrong(f"a list of names is expected; your function returned a {type(result).__name__}.")
+        raise Wrong(f"a list of names is expected; your function returned {kind(result)}.")
     result, right = list(result), _front(SCORES)
     if unknown := [name for name in result if name not in SCORES]:
         raise Wrong(f"{unknown[0]!r} is no system's name: return the keys.")
@@ -163,19 +163,7 @@ _TOLD = {
 @exercise("you know what a table allows to say.")
 def compare(answer):
     """{statement: key of VERDICTS} for all STATEMENTS."""
-    if callable(answer):
-        answer = answer()
-    if not isinstance(answer, dict):
-        raise Wrong(f'give a dict, {{"A": "...", ...}}; got a {type(answer).__name__}.')
-    if any(value is ... or value is None for value in answer.values()):
-        raise NotAttempted
-    if missing := [key for key in STATEMENTS if key not in answer]:
-        raise Wrong(f"there is no answer for {missing[0]}: five statements are to be judged, A to E.")
-    if unknown := [value for value in answer.values() if value not in VERDICTS]:
-        raise Wrong(f"{unknown[0]!r} is none of the verdicts; they are: {', '.join(VERDICTS)}.")
-    wrong = [key for key, verdict in _RIGHT.items() if answer[key] != verdict]
-    if wrong:
-        raise Wrong(f"think about {wrong[0]} again: {_TOLD[wrong[0]]}. {len(_RIGHT) - len(wrong)} of 5 are right.")
+    diagnosed(answer, _RIGHT, VERDICTS, _TOLD, {})
 
 
 __all__ = ["STATEMENTS", "VERDICTS", "compare", "front", "way"]
