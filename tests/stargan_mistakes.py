@@ -1,8 +1,8 @@
 """The chapter `stargan` with one line changed: what its tests are to notice."""
 
-import types
+from functools import partial
 
-from stlib import chapters
+import translators
 
 MISTAKES = {  # what is replaced in the chapter, and by what
     "domain": ("adversarial.g_logistic(n.D(made, target))", "adversarial.g_logistic(n.D(made, y))"),
@@ -11,15 +11,4 @@ MISTAKES = {  # what is replaced in the chapter, and by what
 PLAN = dict(size=32, code=16, latent=8, hidden=32, width=8, cap=32, critic=(8, 64), batch=8, rate=1e-3, decay=1e-4)
 PLAN |= dict(style=1.0, diversity=1.0, cycle=1.0, fade=400, r1=1.0, r1_every=4, half_life=400, steps=400)
 
-
-def chapter_with(*changes):
-    """The method cells of the chapter `stargan` as a module, each pair (old, new) of texts replaced in them."""
-    path = chapters.find("stargan")
-    cells = [cell["source"] for cell in chapters.read(path)["cells"] if "method" in chapters.tags(cell)]
-    text = "\n\n".join(cells)
-    for old, new in changes:
-        assert old in text, f"the chapter does not say {old!r} any more"
-        text = text.replace(old, new)
-    module = types.ModuleType("chapter_stargan")
-    exec(compile(text, path.name, "exec"), module.__dict__)
-    return module
+chapter_with = partial(translators.chapter_with, "stargan")

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from stargan_mistakes import PLAN, chapter_with
-from test_chapters import swapped
+from test_chapters import facts_from, swapped
+from translators import killed_after
 
-from stlib import images, metrics, results, training, world, zoo
+from stlib import images, metrics, results, world, zoo
 from stlib.nets import stargan
 from stlib.training import CheckpointError
 from stlib.world import datasets
@@ -137,23 +138,8 @@ def test_a_killed_run_comes_to_the_same_bits(chapter, domains, stop, tmp_path, m
     run, n = trained(chapter, domains)
     whole = [weights(n), weights(chapter.averaged(run)), weights(run.states["released"].nets)]
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "killed"))
-    original, calls = chapter.step, []
-
-    def killed(*given):
-        calls.append(original(*given))
-        if len(calls) > stop:
-            raise KeyboardInterrupt
-        return calls[-1]
-
-    def saved(run, after=training.Run.after, **losses):
-        after(run, **losses)
-        run.save()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(chapter, "step", killed)
-        patch.setattr(training.Run, "after", saved)
-        with pytest.raises(KeyboardInterrupt):
-            trained(chapter, domains)
+    with killed_after(stop, monkeypatch, chapter):
+        trained(chapter, domains)
     run, n = trained(chapter, domains, resume=True)
     assert run.step == TINY["steps"] and run._start[0] == stop
     again = [weights(n), weights(chapter.averaged(run)), weights(run.states["released"].nets)]
@@ -427,13 +413,6 @@ HELD = {
 }
 
 
-def table(held, changed=()):
-    facts = {}
-    for (name, arm), values in (held | dict(changed)).items():
-        facts.setdefault(name, {})[arm] = values
-    return facts
-
-
 @pytest.mark.parametrize(
     "changed, missed, mark",
     [
@@ -450,7 +429,7 @@ def table(held, changed=()):
     ],
 )
 def test_each_part_of_c10_turns(chapter, changed, missed, mark):
-    told = chapter.c10_parts(table(HELD, changed))
+    told = chapter.c10_parts(facts_from(HELD, changed=changed))
     assert [name for name, answer in told.items() if not answer] == missed
     assert chapter.c10_verdict(told) == mark
 
@@ -460,7 +439,7 @@ def test_c10_fails_where_the_pairs_are_better_in_all_that_is_seen(chapter):
         (f"{name} of all ways", "one network"): [v]
         for name, v in (("content", 0.3), ("style_raw", 0.5), ("perceptual", 0.9))
     }
-    assert chapter.c10_verdict(chapter.c10_parts(table(HELD, worse))) == "fails"
+    assert chapter.c10_verdict(chapter.c10_parts(facts_from(HELD, changed=worse))) == "fails"
 
 
 AS_CLAIMED = {
@@ -484,20 +463,22 @@ AS_CLAIMED = {
     ],
 )
 def test_each_part_of_c11_turns(chapter, changed, missed):
-    told = chapter.c11_parts(table(AS_CLAIMED, changed))
+    told = chapter.c11_parts(facts_from(AS_CLAIMED, changed=changed))
     assert [name for name, answer in told.items() if not answer] == missed
     assert chapter.c11_verdict(told) == ("depends" if missed else "holds")
 
 
 def test_a_walk_on_which_nothing_changes_says_nothing_of_jumps(chapter):
-    told = chapter.c11_parts(table(AS_CLAIMED, {("steepest tenth, tears", "along the code"): [float("nan")]}))
+    told = chapter.c11_parts(
+        facts_from(AS_CLAIMED, changed={("steepest tenth, tears", "along the code"): [float("nan")]})
+    )
     assert "tears come in a jump" not in told and len(told) == 4 and all(told.values())
     assert chapter.c11_verdict(told) == "depends"
 
 
 def test_c11_fails_where_all_is_a_ramp_and_legible(chapter):
     turned = {key: [0.9] if "read" in key[0] else [0.15] for key in AS_CLAIMED}
-    assert chapter.c11_verdict(chapter.c11_parts(table(turned))) == "fails"
+    assert chapter.c11_verdict(chapter.c11_parts(facts_from(turned))) == "fails"
 
 
 def test_the_verdicts_are_as_recorded_and_c10_turns_with_swapped_arms(chapter):

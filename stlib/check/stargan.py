@@ -5,7 +5,7 @@ import numbers
 
 import torch
 
-from stlib.check import Wrong, exercise, expect_tensor
+from stlib.check import Wrong, exercise, expect_tensor, kind
 
 UNTOUCHED = "your function changed its input: make a new tensor."
 
@@ -104,7 +104,7 @@ def _number(result):
         return result.item()
     if isinstance(result, numbers.Real) and not isinstance(result, bool):
         return float(result)
-    told = f"a tensor of shape {tuple(result.shape)}" if torch.is_tensor(result) else f"a {type(result).__name__}"
+    told = f"a tensor of shape {tuple(result.shape)}" if torch.is_tensor(result) else kind(result)
     raise Wrong(f"your function returns {told}; one number is expected.")
 
 
@@ -237,7 +237,7 @@ def average(answer):
     if any(not torch.equal(t, b) for t, b in zip((start, *weights), before, strict=True)):
         raise Wrong(UNTOUCHED)
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        raise Wrong(f"two tensors are expected, `return a, repaired`; got a {type(result).__name__}.")
+        raise Wrong(f"two tensors are expected, `return a, repaired`; got {kind(result)}.")
     for each in result:
         expect_tensor(each, start.shape)
     released, repaired = (each.detach().double() for each in result)
