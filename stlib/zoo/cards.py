@@ -106,6 +106,18 @@ WORDS = {
         limits="two for 64 pixels and faces of this world only; the one for photographs has seen four real ones, and "
         "cartoons drawn by one program alone",
     ),
+    "sapgan_landscapes": Words(
+        data="2,192 ink paintings of the world's landscapes (contents from 1,000,000), mirrored at random, and their "
+        "edges; for the experiment that the record tells of, pencil sketches",
+        load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("sapgan")\n'
+        'about = zoo.record("sapgan_landscapes")["settings"]\n'
+        'nets = zoo.load("sapgan_landscapes", chapter.finished(about, about["paint"]))\n'
+        '# e = chapter.sample(nets["sketch"], 8, seed=0) are edges, chapter.paint(nets["paint"], e) their paintings',
+        limits="64 pixels, ink of this world; PaintGAN takes edges as the chapter's `sketched` computes them, "
+        "1 for an edge; small things in made sketches, boats above all, may be smeared",
+        shows="TODO-ALT Three rows of six pictures of latents that nobody chose: made sketches, dark lines on white; "
+        "ink paintings made of them; ink paintings made of noise in one go",
+    ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
         "textures painted by code",
