@@ -6,9 +6,9 @@ The numbers in `stlib/check/sapgan.py` were made by this.
 """
 
 import sys
-import types
+from functools import partial
 
-from stlib import chapters
+import translators
 
 MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what; "memory" takes fewer paintings instead
     "polarity": ("x = (2 * e - 1)", "x = (1 - 2 * e)"),
@@ -22,17 +22,7 @@ MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what; "
 PLAN = dict(size=32, width=8, critic=16, layers=2, batch=8, rate=1e-3, l1=100.0, gan=1.0, pair=True, steps=600)
 
 
-def chapter_with(*changes):
-    """The method cells of the chapter `sapgan` as a module, each pair (old, new) of texts replaced in them."""
-    path = chapters.find("sapgan")
-    cells = [cell["source"] for cell in chapters.read(path)["cells"] if "method" in chapters.tags(cell)]
-    text = "\n\n".join(cells)
-    for old, new in changes:
-        assert old in text, f"the chapter does not say {old!r} any more"
-        text = text.replace(old, new)
-    module = types.ModuleType("chapter_sapgan")
-    exec(compile(text, path.name, "exec"), module.__dict__)
-    return module
+chapter_with = partial(translators.chapter_with, "sapgan")
 
 
 def curves(chapter, name, paintings, new, plan=PLAN):

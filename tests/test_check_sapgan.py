@@ -112,10 +112,10 @@ BROKEN = {
     "stays at its first loss": CAUSES | {"run C": "still"},
     "run D again": CAUSES | {"run D": "detached"},
     "nothing draws the painter": CAUSES | {"run D": "detached"},
-    "the same mistake four times": dict.fromkeys(CAUSES, "detached"),
-    "each run has another one": dict.fromkeys(CAUSES, "still"),
+    "the same answer 4 times": dict.fromkeys(CAUSES, "detached"),
+    "each has another one": dict.fromkeys(CAUSES, "still"),
     "no answer for run D": {run: cause for run, cause in CAUSES.items() if run != "run D"},
-    "none of the mistakes": CAUSES | {"run A": "bad luck"},
+    "is not on the list": CAUSES | {"run A": "bad luck"},
     "give a dict": list(CAUSES.values()),
 }
 

@@ -12,8 +12,9 @@ from sapgan_mistakes import MISTAKES, chapter_with
 from test_chapters import facts_from, swapped
 from torch import nn
 from torch.nn import functional
+from translators import killed_after
 
-from stlib import images, metrics, oracle, results, training, world, zoo
+from stlib import images, metrics, oracle, results, world, zoo
 from stlib.training import CheckpointError
 from stlib.world import datasets
 
@@ -400,23 +401,8 @@ def test_a_killed_run_comes_to_the_same_bits(chapter, paintings, kind, step, tmp
     *_, (run, n) = start("toy", paintings)
     whole = weights(n.G, n.D, *(average.module for average in run.averages.values()))
     monkeypatch.setenv("STLIB_CACHE", str(tmp_path / "killed"))
-    original, calls = getattr(chapter, step), []
-
-    def killed(*given):
-        calls.append(original(*given))
-        if len(calls) > 2:
-            raise KeyboardInterrupt
-        return calls[-1]
-
-    def saved(run, after=training.Run.after, **losses):
-        after(run, **losses)
-        run.save()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(chapter, step, killed)
-        patch.setattr(training.Run, "after", saved)
-        with pytest.raises(KeyboardInterrupt):
-            list(start("toy", paintings))
+    with killed_after(2, monkeypatch, chapter, step):
+        list(start("toy", paintings))
     *_, (run, n) = start("toy", paintings, resume=True)
     assert run.step == 5 and run._start[0] == 2
     assert torch.equal(weights(n.G, n.D, *(average.module for average in run.averages.values())), whole)

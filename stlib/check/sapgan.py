@@ -5,13 +5,13 @@ import numbers
 
 import torch
 
-from stlib.check import NotAttempted, Wrong, diagnosed, exercise
+from stlib.check import NotAttempted, Wrong, diagnosed, exercise, kind
 
 
 def _two(result, what):
     """The two parts of a result; raises Wrong for what is no pair. `what` says what is expected."""
     if not isinstance(result, (tuple, list)) or len(result) != 2:
-        got = f"{len(result)} things" if isinstance(result, (tuple, list)) else f"a {type(result).__name__}"
+        got = f"{len(result)} things" if isinstance(result, (tuple, list)) else kind(result)
         raise Wrong(f"your function returns {got}; two are expected: `return {what}`.")
     if any(part is ... for part in result):
         raise NotAttempted
@@ -68,7 +68,7 @@ def _number(part, who):
     if torch.is_tensor(part) and part.numel() > 1:
         raise Wrong(f"{who}'s loss has the shape {tuple(part.shape)}: it is one number, a mean over the batch.")
     if not torch.is_tensor(part) and (not isinstance(part, numbers.Real) or isinstance(part, bool)):
-        raise Wrong(f"{who}'s loss is a {type(part).__name__}; a number is expected.")
+        raise Wrong(f"{who}'s loss is {kind(part)}; a number is expected.")
     return float(part.detach() if torch.is_tensor(part) else part)
 
 
@@ -130,7 +130,7 @@ def pair(answer):
         raise Wrong("your function changed its input: make new tensors.")
     for part in result:
         if not torch.is_tensor(part):
-            raise Wrong(f"your function returns a {type(part).__name__} where a tensor (B, 4, H, W) is expected.")
+            raise Wrong(f"your function returns {kind(part)} where a tensor (B, 4, H, W) is expected.")
     with torch.no_grad():
         made = G(e)
     shapes = {tuple(part.shape) for part in result}
