@@ -19,7 +19,9 @@ MISTAKES = {  # of the exercise: what is replaced in the chapter, and by what; "
     "detached": ("(made - y).abs().mean()", "(made - y).abs().mean().detach()"),
     "memory": ("", ""),
 }  # fmt: skip
-PLAN = dict(size=32, width=8, critic=16, layers=2, batch=8, rate=1e-3, l1=100.0, gan=1.0, pair=True, steps=600)
+PLAN = dict(
+    size=32, width=8, critic=16, layers=2, batch=8, rate=1e-3, critic_rate=1e-3, l1=100.0, gan=1.0, pair=True, steps=600
+)
 
 
 chapter_with = partial(translators.chapter_with, "sapgan")

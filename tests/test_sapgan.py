@@ -20,7 +20,9 @@ from stlib.world import datasets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SKETCH = dict(size=32, latent=6, width=4, critic=4, batch=4, rate=1e-3, r1=0.2, r1_every=2, half_life=8, steps=5)
-PAINT = dict(size=32, width=2, critic=4, layers=1, batch=4, rate=2e-4, l1=100.0, gan=1.0, pair=True, steps=5)
+PAINT = dict(
+    size=32, width=2, critic=4, layers=1, batch=4, rate=2e-4, critic_rate=2e-4, l1=100.0, gan=1.0, pair=True, steps=5
+)
 
 
 @pytest.fixture(scope="module")
