@@ -115,8 +115,8 @@ WORDS = {
         '# e = chapter.sample(nets["sketch"], 8, seed=0) are edges, chapter.paint(nets["paint"], e) their paintings',
         limits="64 pixels, ink of this world; PaintGAN takes edges as the chapter's `sketched` computes them, "
         "1 for an edge; small things in made sketches, boats above all, may be smeared",
-        shows="TODO-ALT Three rows of six pictures of latents that nobody chose: made sketches, dark lines on white; "
-        "ink paintings made of them; ink paintings made of noise in one go",
+        shows="Three rows of six pictures of latents that nobody chose: made sketches, hills, shores and trees in dark "
+        "lines on white; the same filled with ink; ink paintings made of noise in one go",
     ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
