@@ -27,17 +27,13 @@ def test_the_truth_keeps_all_and_another_person_next_to_nothing(chapter, style):
 
 
 def test_a_row_is_what_its_chapter_recorded(chapter):
-    for system, (name, arm) in chapter.ARMS.items():
+    for system, (name, arm, *added) in chapter.ARMS.items():
         facts, row = results.facts(name, results.rows(name)), chapter.recorded(system)
-        assert row["perceptual"] == facts["perceptual"][arm][0] and row["content"] == facts["content"][arm][0]
-        hand = min(facts["perceptual"][hand][0] for hand in chapter.BY_HAND if hand in facts["perceptual"])
-        assert 0 < row["way"] < 1 and row["way"] == pytest.approx(
-            1 - (row["perceptual"] - again(facts)) / (hand - again(facts))
-        )
-
-
-def again(facts):
-    return next(values[0] for arm, values in facts["perceptual"].items() if arm in ("drawn again", "painted again"))
+        distances, content = (facts[measure + "".join(added)] for measure in ("perceptual", "content"))
+        assert row["perceptual"] == distances[arm][0] and row["content"] == content[arm][0]
+        hand = min(distances[hand][0] for hand in chapter.BY_HAND if hand in distances)
+        again = next(values[0] for arm, values in distances.items() if arm in ("drawn again", "painted again"))
+        assert 0 < row["way"] < 1 and row["way"] == pytest.approx(1 - (row["perceptual"] - again) / (hand - again))
 
 
 def test_every_system_draws_with_the_weights_of_its_chapter(chapter):

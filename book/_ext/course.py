@@ -40,7 +40,7 @@ SHOWN = {
 }
 HEADS = {"style_raw": "Raw style", "kernel_ratio": "Kernel ratio", "ssim": "SSIM"}
 # Arms that are no methods
-REFERENCES = ("source picture", "true picture", "drawn again", "painted again", "other content")
+REFERENCES = ("source picture", "true picture", "edges of the truth", "drawn again", "painted again", "other content")
 NOTHING = ("noise", "plain")  # and those of the laboratory alone
 BY_HAND = ("smoothed",)  # filters that nobody trained, besides the laboratory's
 STATES = {"done": "● done", "written": "◐ written, not yet run", "planned": "○ planned"}

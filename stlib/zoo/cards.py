@@ -117,6 +117,18 @@ WORDS = {
         limits="64 pixels, faces of this world only, and domains that it was trained on; a code may change colours of "
         "the background or of the clothes, too",
     ),
+    "sapgan_landscapes": Words(
+        data="2,192 ink paintings of the world's landscapes (contents from 1,000,000), mirrored at random, and their "
+        "edges; for the experiment that the record tells of, pencil sketches",
+        load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("sapgan")\n'
+        'about = zoo.record("sapgan_landscapes")["settings"]\n'
+        'nets = zoo.load("sapgan_landscapes", chapter.finished(about, about["paint"]))\n'
+        '# e = chapter.sample(nets["sketch"], 8, seed=0) are edges, chapter.paint(nets["paint"], e) their paintings',
+        limits="64 pixels, ink of this world; PaintGAN takes edges as the chapter's `sketched` computes them, "
+        "1 for an edge; small things in made sketches, boats above all, may be smeared",
+        shows="Three rows of six pictures of latents that nobody chose: made sketches, hills, shores and trees in dark "
+        "lines on white; the same filled with ink; ink paintings made of noise in one go",
+    ),
     "adain_decoder": Words(
         data="crops of five photographs that ship with scikit-image and scikit-learn, three paintings, and three "
         "textures painted by code",
