@@ -137,7 +137,7 @@ def front(answer):
 # side_by_side-compare -------------------------------------------------------------------------------------------------
 
 STATEMENTS = {
-    "A": "On sketches CycleGAN ends nearer to the truth than CUT, so with this budget the way back served better.",
+    "A": "On sketches this CycleGAN ends nearer to the truth than this CUT, and keeps more of the content.",
     "B": "The portrait network's distance is smaller than CUT's, so it draws better.",
     "C": "Of two records of the zoo, the one with fewer minutes belongs to the faster method.",
     "D": "CycleGAN's raw style is above 0.9, so its sketches lie where true sketches lie.",
@@ -152,9 +152,9 @@ VERDICTS = {
 }
 _RIGHT = {"A": "fair", "B": "tasks", "C": "machines", "D": "gate", "E": "once"}
 _TOLD = {
-    "A": "one task, the same steps and pictures; and FastCUT shows the same gap",
+    "A": "one task, the same steps and pictures; and does the sentence say why?",
     "B": "look at the column `style`: what does each of the two draw?",
-    "C": "read which device stands beside each of the minutes, and what the minutes count",
+    "C": "what do the minutes of a record count, and in which arithmetic?",
     "D": "what does the column beside raw style ask?",
     "E": "how many trainings stand behind each of the two?",
 }
