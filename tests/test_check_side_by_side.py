@@ -98,5 +98,10 @@ def test_dots_in_an_answer_are_not_attempted():
     assert check.side_by_side.compare(RIGHT | {"B": ...}).status == "not attempted"
 
 
+def test_a_hint_that_asks_ends_with_its_question_mark():
+    told = str(check.side_by_side.compare(RIGHT | {"D": "fair"}))
+    assert "ask? 4 of 5 are right." in told and "?." not in told
+
+
 def test_every_statement_has_a_verdict_of_its_own():
     assert {*RIGHT} == {*check.side_by_side.STATEMENTS} and {*RIGHT.values()} == {*check.side_by_side.VERDICTS}

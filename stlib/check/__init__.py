@@ -95,7 +95,9 @@ def diagnosed(answer, right, choices, look, against):
         raise Wrong(f"you gave the same answer {len(right)} times: each has another one.")
     case = wrong[0]
     told = f" (and {against[answer[case]]})" if answer[case] in against else ""
-    raise Wrong(f"look at {case} again: {look[case]}{told}. {len(right) - len(wrong)} of {len(right)} are right.")
+    hint = look[case] + told
+    end = "" if hint.endswith("?") else "."
+    raise Wrong(f"look at {case} again: {hint}{end} {len(right) - len(wrong)} of {len(right)} are right.")
 
 
 def _guarded(answer):
