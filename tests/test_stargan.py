@@ -17,6 +17,7 @@ from stlib.world import datasets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = PLAN | dict(width=4, cap=8, critic=(4, 8), code=6, latent=4, hidden=8, batch=4, steps=6, fade=6, half_life=8)
+TINY |= dict(warm=1)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,8 @@ def domains():
 
 
 def weights(nets):
-    nets = nets.values() if hasattr(nets, "values") else vars(nets).values()
+    if not isinstance(nets, list):
+        nets = nets.values() if hasattr(nets, "values") else vars(nets).values()
     return torch.cat([p.detach().flatten() for net in nets for p in net.parameters()])
 
 
@@ -201,6 +203,28 @@ def test_r1_comes_now_and_then_and_so_much_the_heavier(chapter, domains, monkeyp
     monkeypatch.setattr(chapter, "d_loss", watched)
     trained(chapter, domains, TINY | dict(r1=0.5, r1_every=3))
     assert seen == [(step, 0.0 if step % 3 else 1.5) for step in range(6) for _ in range(2)]
+
+
+def test_g_and_e_first_learn_to_give_a_picture_back(chapter, domains, monkeypatch):
+    """The other two networks wait, and the start is only where nothing was learnt before."""
+    calls, original, moved = [], chapter.warm_up, {}
+
+    def watched(run, n, domains, plan):
+        before = {key: weights([net]) for key, net in vars(n).items()}
+        original(run, n, domains, plan)
+        moved.update({key: not torch.equal(weights([net]), before[key]) for key, net in vars(n).items()})
+        calls.append(chapter.distance(n.G(x, n.E(x, y)), x).item())
+
+    x = 2 * domains[1].pictures.float() / 255 - 1
+    y = torch.ones(len(x), dtype=torch.long)
+    monkeypatch.setattr(chapter, "warm_up", watched)
+    for steps in (0, 60):
+        run, n = trained(chapter, domains, TINY | dict(steps=1, warm=steps))
+    assert moved == dict(G=True, E=True, F=False, D=False) and calls[1] < 0.7 * calls[0]
+    start = {key: net.state_dict() for key, net in vars(n).items()}
+    trained(chapter, domains, TINY | dict(steps=1), start=start)
+    trained(chapter, domains, TINY | dict(steps=1), resume=True)
+    assert len(calls) == 2
 
 
 def test_forks_start_from_the_given_weights(chapter, domains):
