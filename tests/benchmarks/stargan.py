@@ -41,7 +41,8 @@ NUMBERS = {
 
 def plan_of(options):
     plan = {"size": options.size, "code": 32, "latent": 16, "hidden": 64, "width": options.width, "cap": options.cap}
-    plan |= {"halvings": 1, "critic": (16, 96), "rate": 1e-4, "decay": 1e-4, "style": 1.0, "diversity": 1.0, "cycle": 1.0}
+    plan |= {"halvings": 1, "critic": (16, 96), "rate": 1e-4, "decay": 1e-4}
+    plan |= {"style": 1.0, "diversity": 1.0, "cycle": 1.0}
     return plan | {"fade": 100_000, "r1": 1.0, "r1_every": options.lazy}
 
 
