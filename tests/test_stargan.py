@@ -390,8 +390,8 @@ def test_the_side_runs_go_on_where_they_were(chapter):
     plan, steps = TINY | dict(size=32, batch=2), dict(three=3, forks=1, seeds=1)
     given = plan, steps, ("photo", "sketch", "cartoon"), 4
     first = list(chapter.side_runs(*given))
-    assert [key[0] for key, *_ in first] == ["one", "pair", "pair", "pair", "diversity", "diversity"]
-    assert [run.step for _, run, _ in first] == [3, 1, 1, 1, 1, 1]
+    assert [key[0] for key, *_ in first] == ["one", *["pair", "long"] * 3, "diversity", "diversity"]
+    assert [run.step for _, run, _ in first] == [3, *[1, 3] * 3, 1, 1]
     assert first[1][1].settings["domains"] == ["portraits in photo", "portraits in sketch"]
     assert [run.settings["diversity"] for key, run, _ in first[-2:]] == [0.0, 1.0]
     for (_, run, n), (_, other, m) in zip(first, list(chapter.side_runs(*given)), strict=True):
