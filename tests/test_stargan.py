@@ -345,9 +345,14 @@ def test_a_handle_that_turns_is_told_from_one_that_does_not(chapter, monkeypatch
 def test_a_ghost_is_told_from_a_picture_between(chapter):
     ends = torch.rand(2, 3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     fade = torch.stack([torch.lerp(*ends, t) for t in torch.linspace(0, 1, 5).tolist()])
-    assert chapter.unlike_a_ghost(fade) == pytest.approx(0, abs=1e-6)
+    everywhere, left = torch.ones(3, 1, 8, 8), torch.zeros(3, 1, 8, 8)
+    left[..., :4] = 1
+    assert chapter.unlike_a_ghost(fade, everywhere) == pytest.approx(0, abs=1e-6)
     jump = torch.stack([ends[0], ends[0], ends[0], ends[1], ends[1]])
-    assert chapter.unlike_a_ghost(jump) == pytest.approx(0.5)
+    assert chapter.unlike_a_ghost(jump, everywhere) == pytest.approx(0.5)
+    beside = torch.cat([jump[..., :4], fade[..., 4:]], dim=-1)  # a jump, and a ground that fades
+    assert chapter.unlike_a_ghost(beside, left) == pytest.approx(0.5)
+    assert chapter.unlike_a_ghost(beside, everywhere) < 0.4
 
 
 def test_where_a_factor_comes_from(chapter):
