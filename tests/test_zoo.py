@@ -402,7 +402,7 @@ def test_a_recipe_gets_the_options_that_were_given(recipe):
             ["gatys"],
             "There is nothing called 'gatys' to be trained; there are: "
             "oracle, worldnet, stylegan2_portraits, toy, adain, chipgan, cut, cyclegan, gan, portrait, sapgan, "
-            "whitebox.",
+            "stargan, whitebox.",
         ),
     ],
 )

@@ -106,6 +106,17 @@ WORDS = {
         limits="two for 64 pixels and faces of this world only; the one for photographs has seen four real ones, and "
         "cartoons drawn by one program alone",
     ),
+    "stargan_portraits": Words(
+        data="2,000 portraits of the world in each of its six styles, and 2,000 photographs in each of three moods "
+        "(sad, crying, smiling), of other people in each; what its record compares has three of the styles",
+        load='from stlib import chapters, zoo\n\nchapter = chapters.load_chapter("stargan")\n'
+        'about = zoo.record("stargan_portraits")\n'
+        'nets = zoo.load("stargan_portraits", chapter.finished(about["settings"]))\n'
+        '# codes = chapter.from_latents(nets["styles"], domain, count)\n'
+        '# chapter.translate(nets["styles"], pictures, codes)',
+        limits="64 pixels, faces of this world only, and domains that it was trained on; a code may change colours of "
+        "the background or of the clothes, too",
+    ),
     "sapgan_landscapes": Words(
         data="2,192 ink paintings of the world's landscapes (contents from 1,000,000), mirrored at random, and their "
         "edges; for the experiment that the record tells of, pencil sketches",
